@@ -1,0 +1,1 @@
+"""Specialise an aligned language model without making it forget."""

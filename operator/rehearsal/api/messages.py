@@ -1,0 +1,132 @@
+"""What a worker says and how it ends: exit codes, typed errors, the termination message, progress lines.
+
+    StageError          one exit code each; str() is one plain line, never a traceback
+    ├── Refused         64  the spec or a model is wrong: fix the manifest
+    ├── CorruptInput    65  an input does not match its digest, or a shard kills its workers
+    ├── TooManyRefused  66  more rows were refused than the run allows
+    ├── Unavailable     69  a service did not answer: try again
+    ├── DiskError       74  the disk is full or broken: try again on a fresh pod
+    └── DeviceUnusable  75  the engine or its device is broken: try again on a fresh pod
+"""
+
+from enum import IntEnum
+
+from pydantic import Field
+
+from rehearsal.api.model import ApiModel
+
+TERMINATION_BYTES = 4096
+"""Kubernetes keeps no more of a termination message (`terminationMessagePath`)."""
+
+
+class ExitCode(IntEnum):
+    """Shared by workers and `podFailurePolicy`."""
+
+    DONE = 0
+    REFUSED = 64
+    CORRUPT_INPUT = 65
+    TOO_MANY_REFUSED = 66
+    UNAVAILABLE = 69
+    BUG = 70
+    DISK = 74
+    DEVICE = 75
+    KILLED = 137
+    TERMINATED = 143
+
+
+FATAL = (ExitCode.REFUSED, ExitCode.CORRUPT_INPUT, ExitCode.TOO_MANY_REFUSED)
+"""A second try would end the same way: these fail the Job at once."""
+
+
+class StageError(Exception):
+    """The end of a stage program. `reason` is CamelCase; the text names what is wrong and what to do about it."""
+
+    code = ExitCode.BUG
+    reason = "Bug"
+
+    def __init__(self, text: str, reason: str | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason or self.reason
+
+
+class Refused(StageError):
+    """The user's to mend: the text names the field, file or line."""
+
+    code, reason = ExitCode.REFUSED, "Refused"
+
+
+class CorruptInput(StageError):
+    """What was read is not what was sealed. `stage` names the stage whose record is void, when there is one."""
+
+    code, reason = ExitCode.CORRUPT_INPUT, "CorruptInput"
+
+    def __init__(self, text: str, reason: str | None = None, stage: str | None = None) -> None:
+        super().__init__(text, reason)
+        self.stage = stage
+
+
+class TooManyRefused(StageError):
+    """The rows of a stage were mostly unfit."""
+
+    code, reason = ExitCode.TOO_MANY_REFUSED, "TooManyRefused"
+
+
+class Unavailable(StageError):
+    """A dependency did not answer in time."""
+
+    code, reason = ExitCode.UNAVAILABLE, "Unavailable"
+
+
+class DiskError(StageError):
+    """The disk refused a write."""
+
+    code, reason = ExitCode.DISK, "DiskError"
+
+
+class DeviceUnusable(StageError):
+    """The engine is gone, hangs, or its device is broken."""
+
+    code, reason = ExitCode.DEVICE, "DeviceUnusable"
+
+
+class Usage(ApiModel):
+    """What a stage consumed. Tokens are the engine's count."""
+
+    prompt_tokens: int = Field(0, ge=0)
+    completion_tokens: int = Field(0, ge=0)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+class Termination(ApiModel):
+    """A worker's last word, written to its termination message: at most 4,096 bytes, no model text."""
+
+    fingerprint: str | None = Field(None, description="What the stage sealed, or found sealed.")
+    manifest_digest: str | None = Field(None, description="SHA-256 of the seal; absent when nothing was sealed.")
+    reason: str | None = Field(None, description="Why it failed, CamelCase.")
+    message: str | None = Field(None, max_length=2048, description="Why it failed, one line.")
+    void: str | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
+    another_round: int | None = Field(None, description="The round of elicitation that filter asks for next.")
+    inputs: dict[str, str] = Field(default_factory=dict, description="Preflight: the digest of every external input.")
+    sealed: dict[str, str] = Field(default_factory=dict, description="Preflight: stage -> digest of the seal it found.")
+    rows: int | None = Field(None, description="Rows of the stage's output.")
+    refused: dict[str, int] = Field(default_factory=dict, description="Rows refused, by reason.")
+    facts: dict[str, str | int | float] = Field(default_factory=dict, description="A few figures for the status.")
+    usage: Usage = Field(default_factory=Usage)
+
+
+class Progress(ApiModel):
+    """One line of a worker's output, at most every five seconds: figures of the whole stage, no model text."""
+
+    done: int = Field(ge=0, description="Units that are committed or done.")
+    total: int = Field(ge=0, description="Units in all.")
+    unit: str = Field("rows", max_length=16)
+    per_second: float = Field(0.0, ge=0, description="Units a second, lately.")
+    tokens_per_second: float = Field(0.0, ge=0)
+
+
+PROGRESS_PREFIX = '{"progress":'

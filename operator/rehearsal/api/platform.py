@@ -1,0 +1,100 @@
+"""What the platform decides and a run only refers to: stores, images, devices, limits. Chart values and local file alike.
+
+Whatever differs between a cluster and one machine is a value here, never an `if` in a builder or a worker.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from rehearsal.api.model import ApiModel
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+
+class FolderStore(ApiModel):
+    """A folder on this machine, or on a shared file system."""
+
+    path: str = Field(min_length=1, description="Absolute, or relative to the platform file.")
+
+
+class S3Store(ApiModel):
+    """An S3 bucket."""
+
+    bucket: str = Field(min_length=3, max_length=63)
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+
+
+class StoreConfig(ApiModel):
+    """One kind of store."""
+
+    folder: FolderStore | None = None
+    s3: S3Store | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.folder is None) == (self.s3 is None):
+            raise ValueError("a store is either a `folder` or `s3`, one of the two")
+        return self
+
+
+class Images(ApiModel):
+    """The three images; on one machine they all stand for the command's own environment."""
+
+    operator: str = "rehearsal/operator"
+    inference: str = "rehearsal/inference"
+    trainer: str = "rehearsal/trainer"
+
+
+class Resources(ApiModel):
+    """Requests and limits of a kind of pod."""
+
+    cpu: Quantity = "1"
+    memory: Quantity = "2Gi"
+
+
+class Device(ApiModel):
+    """The accelerator that engines and trainers use."""
+
+    resource: str | None = Field(None, description="Extended resource name, such as nvidia.com/gpu; none is the CPU.")
+    memory_gib: float = Field(80, gt=0, description="Memory of one device; of the host where there is none.")
+
+
+class Engine(ApiModel):
+    """How vLLM is run."""
+
+    port: int = Field(8000, ge=1, le=65535, description="Port on localhost inside the pod.")
+    args: list[str] = Field(default_factory=list, max_length=32, description="Further arguments of the vLLM server, the platform's alone.")
+    env: dict[str, str] = Field(default_factory=dict, description="Environment of the vLLM server.")
+    start_seconds: int = Field(1800, ge=10, description="Longest start, model load included.")
+    concurrency: int = Field(256, ge=1, le=4096, description="Requests a client keeps in flight.")
+
+
+class Trainer(ApiModel):
+    """How torchrun and DeepSpeed are run."""
+
+    env: dict[str, str] = Field(default_factory=dict, description="Environment of the trainer.")
+    use_cpu: bool = Field(False, description="Train on the CPU (gloo).")
+    host_memory_gib: float = Field(1900, gt=0, description="Host memory a training pod may use.")
+    max_processes: int = Field(8, ge=1, description="Most ranks that one pod can hold.")
+
+
+class Platform(ApiModel):
+    """Everything a manifest needs beside the run itself."""
+
+    stores: dict[str, StoreConfig] = Field(min_length=1)
+    images: Images = Field(default_factory=Images)
+    device: Device = Field(default_factory=Device)
+    engine: Engine = Field(default_factory=Engine)
+    trainer: Trainer = Field(default_factory=Trainer)
+    cpu_stage: Resources = Field(default_factory=Resources)
+    engine_pod: Resources = Field(default_factory=lambda: Resources(cpu="8", memory="64Gi"))
+    train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
+    service_account: str = "rehearsal-worker"
+    scratch: Quantity = Field("50Gi", description="Size limit of a CPU stage's scratch volume.")
+    model_scratch: Quantity = Field("400Gi", description="Size limit of the volume that holds a model.")
+    backoff_limit: int = Field(6, ge=0, le=100)
+    deadline_seconds: int = Field(7 * 86_400, ge=60, description="Longest life of a Job.")
+    progress_seconds: float = Field(30, gt=0, description="Least time between two progress writes of a run.")

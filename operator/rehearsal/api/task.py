@@ -1,0 +1,22 @@
+"""What a worker is told: the run's spec, the pinned inputs, its stage, and where the store is. One JSON file in the pod."""
+
+from pydantic import Field
+
+from rehearsal.api.model import ApiModel
+from rehearsal.api.platform import StoreConfig
+from rehearsal.api.run import RunSpec
+
+
+class Task(ApiModel):
+    """The whole of a worker's knowledge of its run. Small enough for a pod annotation (256 KiB)."""
+
+    namespace: str
+    run: str = Field(description="The run's name, for titles only: nothing is derived from it.")
+    stage: str = Field(description="The stage's name in the stage table.")
+    fingerprint: str | None = Field(description="The stage's fingerprint; preflight, which resolves inputs, has none.")
+    spec: RunSpec
+    inputs: dict[str, str] = Field(default_factory=dict, description="Digest of every external input, as preflight pinned it.")
+    rounds: int = Field(1, ge=1, description="Rounds of elicitation so far.")
+    slots: int = Field(1, ge=1, description="Worker slots (pods) of this stage's Job.")
+    store: StoreConfig
+    progress_seconds: float = Field(5.0, gt=0, description="Least time between two progress lines.")

@@ -1,0 +1,1 @@
+"""What a run consists of: the stage table and the fingerprints. Pure; the operator and the workers read the same table."""

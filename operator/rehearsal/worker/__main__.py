@@ -1,0 +1,108 @@
+"""Entry point of every stage program: reads the task, runs the stage, writes the termination message, exits as agreed.
+
+No traceback reaches a person for a fault that has a name; an unforeseen one is a bug (70) and is logged in full.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from rehearsal.api.messages import TERMINATION_BYTES, CorruptInput, DiskError, ExitCode, Refused, StageError, Termination
+from rehearsal.api.task import Task
+from rehearsal.pipeline.stages import Kind
+from rehearsal.store.open import open_store
+from rehearsal.worker.context import Context, Outcome, log, slot_of_pod
+
+PROGRAMS = (*Kind, "load-model")
+
+
+def main() -> int:
+    """Run one stage program and return its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    arguments = _arguments()
+    try:
+        return _finish(arguments.termination_log, _run(arguments))
+    except StageError as error:
+        return _fail(arguments.termination_log, error)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            return _fail(arguments.termination_log, DiskError(f"{error.strerror}: {error.filename or arguments.scratch}; make room and run again"))
+        return _bug(arguments.termination_log, error)
+    except Exception as error:
+        return _bug(arguments.termination_log, error)
+
+
+def _run(arguments: argparse.Namespace) -> Termination:
+    try:
+        task = Task.model_validate_json(arguments.task.read_bytes())
+    except ValidationError as error:
+        raise Refused(f"the task file does not fit this release: {error.error_count()} errors; use images of the same release") from error
+    context = Context(task, open_store(task.store), arguments.scratch, arguments.model, slot_of_pod())
+    program = importlib.import_module(f"rehearsal.worker.{arguments.program.replace('-', '_')}")
+    outcome: Outcome | Termination = program.run(context)
+    if isinstance(outcome, Termination):
+        return outcome
+    if outcome.manifest is None:
+        return Termination(usage=outcome.usage, another_round=outcome.another_round)
+    return Termination(
+        fingerprint=task.fingerprint,
+        manifest_digest=outcome.manifest.digest,
+        rows=outcome.manifest.rows,
+        refused=outcome.manifest.refused,
+        facts=outcome.manifest.facts,
+        usage=outcome.usage,
+    )
+
+
+def _finish(path: Path, termination: Termination) -> int:
+    _write(path, termination)
+    return ExitCode.DONE
+
+
+def _fail(path: Path, error: StageError) -> int:
+    log(f"{error.reason}: {error}")
+    void = error.stage if isinstance(error, CorruptInput) else None
+    _write(path, Termination(reason=error.reason, message=str(error)[:2048], void=void))
+    return error.code
+
+
+def _bug(path: Path, error: Exception) -> int:
+    traceback.print_exception(error)
+    text = f"unforeseen {type(error).__name__}; the log has the details, please report it"
+    _write(path, Termination(reason="Bug", message=text))
+    return ExitCode.BUG
+
+
+def _write(path: Path, termination: Termination) -> None:
+    data = termination.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    if len(data) > TERMINATION_BYTES:
+        data = termination.model_copy(update={"refused": {}, "facts": {}}).model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    path.write_bytes(data[:TERMINATION_BYTES])
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM: the pod is being drained or stopped. What is committed stays; nothing else is owed."""
+    sys.stderr.flush()
+    os._exit(ExitCode.TERMINATED)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.worker", description=__doc__)
+    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("--task", type=Path, required=True, help="the task file")
+    parser.add_argument("--scratch", type=Path, required=True, help="a folder of the pod's own")
+    parser.add_argument("--model", type=Path, default=Path("/model"), help="where load-model puts the stage's model")
+    parser.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What a stage program works with: its task, its place in the stage table, the store, and where its output goes."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rehearsal.api.messages import Progress, Refused, Usage
+from rehearsal.api.run import RunSpec
+from rehearsal.api.task import Task
+from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stages import Stage, external_inputs, stages_of
+from rehearsal.store.commit import Artifact, Manifest
+from rehearsal.store.objects import Objects
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage program returns: the seal it made or found; or, of filter, the round of elicitation it needs next."""
+
+    manifest: Manifest | None
+    usage: Usage = field(default_factory=Usage)
+    another_round: int | None = None
+
+
+@dataclass
+class Context:
+    """A stage program's view of the run. `scratch` is private to the pod; `model_dir` holds the stage's model."""
+
+    task: Task
+    objects: Objects
+    scratch: Path
+    model_dir: Path
+    slot: int = 0
+
+    def __post_init__(self) -> None:
+        table = stages_of(self.task.spec, self.task.rounds)
+        self.stages: Mapping[str, Stage] = {stage.name: stage for stage in table}
+        self.fingerprints: Mapping[str, str] = fingerprints(table, self.task.inputs)
+        self._last_line = float("-inf")
+        if self.task.fingerprint not in (None, self.fingerprints.get(self.task.stage)):
+            raise Refused("operator and worker disagree on the stage table: use images of the same release", "ReleaseMismatch")
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's spec."""
+        return self.task.spec
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that this program carries out."""
+        return self.stages[self.task.stage]
+
+    @property
+    def output(self) -> Artifact:
+        """Where this stage's shards, files and seal go."""
+        return self.artifact(self.task.stage)
+
+    def input(self, label: str) -> Artifact:
+        """Return the sealed output of the stage read under that label."""
+        return self.artifact(self.stage.inputs[label])
+
+    def artifact(self, stage: str) -> Artifact:
+        """Return the place of any stage's output."""
+        return Artifact(self.objects, self.task.namespace, self.stages[stage].kind, self.fingerprints[stage], stage)
+
+    def external(self, label: str) -> tuple[str, str]:
+        """Return (URI, pinned digest) of the external input read under that label."""
+        name = self.stage.external[label]
+        return external_inputs(self.spec)[name], self.task.inputs[name]
+
+    def progress(self, done: int, total: int, unit: str = "rows", per_second: float = 0.0, tokens_per_second: float = 0.0) -> None:
+        """Print one progress line, unless one was printed a moment ago and this is not the last one."""
+        now = time.monotonic()
+        if done < total and now - self._last_line < self.task.progress_seconds:
+            return
+        self._last_line = now
+        line = Progress(
+            done=done, total=total, unit=unit, per_second=round(per_second, 2), tokens_per_second=round(tokens_per_second, 1)
+        )
+        print(json.dumps({"progress": line.wire()}), flush=True)
+
+
+def log(text: str) -> None:
+    """Write one plain line for a person to standard error. Never model text."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def slot_of_pod() -> int:
+    """Return this pod's index in its Indexed Job."""
+    return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
