@@ -59,7 +59,6 @@ class Device(ApiModel):
     """The accelerator that engines and trainers use."""
 
     resource: str | None = Field(None, description="Extended resource name, such as nvidia.com/gpu; none is the CPU.")
-    memory_gib: float = Field(80, gt=0, description="Memory of one device; of the host where there is none.")
 
 
 class Engine(ApiModel):
@@ -69,16 +68,23 @@ class Engine(ApiModel):
     args: list[str] = Field(default_factory=list, max_length=32, description="Further arguments of the vLLM server, the platform's alone.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment of the vLLM server.")
     start_seconds: int = Field(1800, ge=10, description="Longest start, model load included.")
-    concurrency: int = Field(256, ge=1, le=4096, description="Requests a client keeps in flight.")
 
 
 class Trainer(ApiModel):
     """How torchrun and DeepSpeed are run."""
 
     env: dict[str, str] = Field(default_factory=dict, description="Environment of the trainer.")
-    use_cpu: bool = Field(False, description="Train on the CPU (gloo).")
+
+
+class Limits(ApiModel):
+    """What a worker must know of the platform, beside its store."""
+
+    progress_seconds: float = Field(5.0, gt=0, description="Least time between two progress lines.")
+    concurrency: int = Field(256, ge=1, le=4096, description="Requests a client keeps in flight.")
+    device_memory_gib: float = Field(80, gt=0, description="Memory of one device; of the host where there is none.")
     host_memory_gib: float = Field(1900, gt=0, description="Host memory a training pod may use.")
-    max_processes: int = Field(8, ge=1, description="Most ranks that one pod can hold.")
+    max_ranks: int = Field(8, ge=1, description="Most ranks that one pod can hold.")
+    use_cpu: bool = Field(False, description="Train on the CPU (gloo).")
 
 
 class Platform(ApiModel):
@@ -89,7 +95,9 @@ class Platform(ApiModel):
     device: Device = Field(default_factory=Device)
     engine: Engine = Field(default_factory=Engine)
     trainer: Trainer = Field(default_factory=Trainer)
+    limits: Limits = Field(default_factory=Limits)
     cpu_stage: Resources = Field(default_factory=Resources)
+    client_pod: Resources = Field(default_factory=Resources, description="The client beside an engine, and load-model.")
     engine_pod: Resources = Field(default_factory=lambda: Resources(cpu="8", memory="64Gi"))
     train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
     service_account: str = "rehearsal-worker"

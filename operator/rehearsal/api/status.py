@@ -51,6 +51,7 @@ class StageStatus(ApiModel):
     parts: dict[str, str] = Field(default_factory=dict, description="Short digests of what the fingerprint is made of, by input.")
     reason: str = Field("", max_length=512, description="Why it ran, or was reused.")
     message: str = Field("", max_length=1024, description="Why it waits or failed, one line.")
+    exit_code: int | None = Field(None, description="Of the worker, where the stage failed.")
     sealed: Seal | None = None
     attempt: int = Field(0, ge=0, description="Jobs of this fingerprint that failed or were lost.")
     job: str | None = None
@@ -82,11 +83,12 @@ class RunStatus(ApiModel):
     observed_generation: int = 0
     conditions: list[Condition] = Field(default_factory=list)
     inputs: dict[str, str] = Field(default_factory=dict, description="External inputs, pinned by preflight until the generation changes.")
-    inputs_generation: int = Field(0, description="The generation preflight answered for.")
+    inputs_key: str = Field("", description="The generation and request that preflight answered for.")
+    found: dict[str, str] = Field(default_factory=dict, description="Seals that preflight found: stage -> digest of the seal.")
     rounds: int = Field(1, description="Rounds of elicitation.")
-    retry: str = Field("", description="The value of spec.retry that was acted on.")
     stages: list[StageStatus] = Field(default_factory=list)
     progress: int = Field(0, ge=0, le=100, description="Percent of stages' work done.")
+    progress_at: str | None = Field(None, description="When figures were last written.")
     eta: str | None = None
     usage: RunUsage = Field(default_factory=RunUsage)
     folded: list[str] = Field(default_factory=list, description="UIDs of Jobs whose usage is in `usage`.")

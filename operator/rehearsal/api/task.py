@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.platform import StoreConfig
+from rehearsal.api.platform import Limits, StoreConfig
 from rehearsal.api.run import RunSpec
 
 
@@ -19,4 +19,4 @@ class Task(ApiModel):
     rounds: int = Field(1, ge=1, description="Rounds of elicitation so far.")
     slots: int = Field(1, ge=1, description="Worker slots (pods) of this stage's Job.")
     store: StoreConfig
-    progress_seconds: float = Field(5.0, gt=0, description="Least time between two progress lines.")
+    limits: Limits = Field(default_factory=Limits)

@@ -53,3 +53,9 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
         return ""
     named = ", ".join(differing[:4]) + (f" and {len(differing) - 4} more" if len(differing) > 4 else "")
     return f"{named} changed"
+
+
+def served_model_name(stage: Stage, inputs: Mapping[str, str], known: Mapping[str, str]) -> str:
+    """Return the name an engine serves the stage's model under: its digest, so that a client knows which model answers."""
+    identity = inputs[stage.external["model"]] if "model" in stage.external else known[stage.inputs["model"]]
+    return f"model-{identity[:16]}"

@@ -4,15 +4,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rehearsal.api.messages import Progress, Refused, Usage
-from rehearsal.api.run import RunSpec
+from rehearsal.api.run import Reconstructed, RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stages import Stage, external_inputs, stages_of
+from rehearsal.pipeline.stages import ROWS_PER_SHARD, Stage, external_inputs, stages_of
 from rehearsal.store.commit import Artifact, Manifest
 from rehearsal.store.objects import Objects
 
@@ -72,16 +72,30 @@ class Context:
         name = self.stage.external[label]
         return external_inputs(self.spec)[name], self.task.inputs[name]
 
+    def commit_rows(self, rows: Sequence[Mapping[str, object]], refused: Mapping[str, int]) -> int:
+        """Commit a whole output shard by shard, with the refusals on its first shard; return the number of shards."""
+        starts = range(0, max(1, len(rows)), ROWS_PER_SHARD)
+        for index, start in enumerate(starts):
+            self.output.commit_shard(index, rows[start : start + ROWS_PER_SHARD], refused if index == 0 else {})
+        return len(starts)
+
     def progress(self, done: int, total: int, unit: str = "rows", per_second: float = 0.0, tokens_per_second: float = 0.0) -> None:
         """Print one progress line, unless one was printed a moment ago and this is not the last one."""
         now = time.monotonic()
-        if done < total and now - self._last_line < self.task.progress_seconds:
+        if done < total and now - self._last_line < self.task.limits.progress_seconds:
             return
         self._last_line = now
         line = Progress(
             done=done, total=total, unit=unit, per_second=round(per_second, 2), tokens_per_second=round(tokens_per_second, 1)
         )
         print(json.dumps({"progress": line.wire()}), flush=True)
+
+
+def reconstruction(spec: RunSpec) -> Reconstructed:
+    """Return what a run reconstructs; stages that read it are only in the table of a run that does."""
+    if spec.reconstructed is None:
+        raise Refused("the run reconstructs nothing: this stage is not one of its own", "ReleaseMismatch")
+    return spec.reconstructed
 
 
 def log(text: str) -> None:

@@ -1,0 +1,66 @@
+# Two commands do everything: `make quickstart` runs the main job, `make test` passes the tests. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := .cache/uv/bin/uv
+UV_VERSION := 0.13.9
+ENVIRONMENT := .venv/.installed
+SYNC := sync --frozen --compile-bytecode --extra trainer --extra evaluate --extra report --extra cpu
+RUN := .venv/bin
+# engines compile small C++ kernels; they live beside the environment that compiled them
+export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch-extensions
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.PHONY: check-machine
+check-machine:
+	@$(SHELL) scripts/check-machine.sh $(PYTHON)
+
+$(UV): | check-machine
+	@echo "Installing uv $(UV_VERSION) (a few seconds)"
+	@$(PYTHON) -m venv .cache/uv
+	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
+	@echo "Installing the locked environment: vLLM, torch, DeepSpeed, lm-eval; about 7 GB, one to five minutes"
+	@$(UV) $(SYNC)
+	@touch $@
+
+.PHONY: setup
+setup: $(ENVIRONMENT) ## install everything, by lock file
+
+.PHONY: quickstart
+quickstart: $(ENVIRONMENT) ## run the main job on this machine: about ten minutes on two cores, seconds the second time
+	@$(RUN)/rehearsal run examples/quickstart/run.yaml
+	@$(RUN)/rehearsal run examples/quickstart/no-rehearsal.yaml
+	@$(RUN)/rehearsal report examples/quickstart/run.yaml examples/quickstart/no-rehearsal.yaml
+
+.PHONY: lint
+lint: $(ENVIRONMENT) ## ruff, mypy (strict), import contracts
+	@$(RUN)/ruff check operator tests examples
+	@$(RUN)/ruff format --check operator tests examples
+	@$(RUN)/mypy
+	@PYTHONPATH=operator $(RUN)/lint-imports --no-logo
+
+.PHONY: test
+test: lint unit engines ## all tests: about fifteen minutes the first time, with the real engines
+
+.PHONY: unit
+unit: $(ENVIRONMENT) ## the tests that start no engine
+	@$(RUN)/pytest -m "not engine" -n 2 -q
+
+.PHONY: engines
+engines: $(ENVIRONMENT) ## every stage program with its real engine
+	@$(RUN)/pytest -m engine -q --durations=10
+
+.PHONY: world
+world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about an hour on two cores
+	@$(RUN)/python examples/quickstart/world/make_world.py
+
+.PHONY: clean
+clean: ## remove what runs left behind: state, artifacts, caches; keeps the environment
+	@rm -rf examples/quickstart/.rehearsal examples/quickstart/store/default examples/quickstart/store/.tmp \
+	    examples/quickstart/store/.checksums .pytest_cache .mypy_cache .ruff_cache .hypothesis

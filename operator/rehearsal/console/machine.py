@@ -1,0 +1,84 @@
+"""This machine as a platform: what `rehearsal run` assumes where no platform file says otherwise.
+
+A machine without NVIDIA devices gets vLLM and DeepSpeed on its CPU cores; nothing else differs.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rehearsal.api.messages import Refused
+from rehearsal.api.platform import Platform
+from rehearsal.console.manifest import absolute_folders, read_platform
+
+GIB = 2**30
+
+
+def platform_of(manifest: Path, chosen: Path | None) -> Platform:
+    """Return the platform: the chosen file's, the `platform.yaml` beside the manifest, or this machine's own."""
+    beside = manifest.parent / "platform.yaml"
+    if chosen and not chosen.is_file():
+        raise Refused(f"{chosen}: there is no such platform file", "BadPlatform")
+    if chosen or beside.is_file():
+        return read_platform(chosen or beside, defaults())
+    return absolute_folders(Platform.model_validate(defaults()), manifest.parent)
+
+
+def gpus() -> int:
+    """Return the number of NVIDIA devices."""
+    return len([device for device in Path("/dev").glob("nvidia[0-9]*") if device.name[6:].isdigit()])
+
+
+def cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory() -> int:
+    """Return the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def defaults() -> dict[str, Any]:
+    """Return the platform values of this machine, camelCase as in a platform file."""
+    shared = {
+        "stores": {"default": {"folder": {"path": "rehearsal-store"}}},
+        "progressSeconds": 1,
+        "backoffLimit": 3,
+        "clientPod": {"cpu": "100m", "memory": "1Gi"},
+        "cpuStage": {"cpu": "500m", "memory": "1Gi"},
+    }
+    return shared | (_gpu() if gpus() else _cpu())
+
+
+def _gpu() -> dict[str, Any]:
+    host = memory() / GIB
+    return {
+        "device": {"resource": "nvidia.com/gpu"},
+        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": gpus()},
+        "enginePod": {"cpu": "2", "memory": "8Gi"},
+        "trainPod": {"cpu": str(cores()), "memory": f"{int(host * 0.9)}Gi"},
+    }
+
+
+def _cpu() -> dict[str, Any]:
+    """vLLM's CPU engine: eager, without chunked prefill, which kills it where requests carry seeds (vLLM 0.32)."""
+    host = memory() / GIB
+    return {
+        "limits": {
+            "progressSeconds": 1,
+            "concurrency": 256,
+            "deviceMemoryGib": host,
+            "hostMemoryGib": host,
+            "maxRanks": cores(),
+            "useCpu": True,
+        },
+        "engine": {
+            "args": ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"],
+            "env": {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
+            "startSeconds": 600,
+        },
+        "trainer": {"env": {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}},
+        "enginePod": {"cpu": "900m", "memory": "5Gi"},
+        "trainPod": {"cpu": str(min(2, cores())), "memory": "6Gi"},
+    }

@@ -1,0 +1,88 @@
+"""What a person is told when a run is over, or before it starts: the plan, the headline figures, the report's page."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rehearsal.api.messages import Refused
+from rehearsal.api.platform import Platform
+from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.cluster.local import LocalCluster
+from rehearsal.console.live import clock
+from rehearsal.controller.observe import read_run
+from rehearsal.pipeline.stages import Kind
+from rehearsal.report.contents import ReportData
+from rehearsal.report.page import comparison_page
+from rehearsal.report.table import comparison_table
+from rehearsal.store.commit import Artifact
+from rehearsal.store.open import open_store
+
+Finished = tuple[dict[str, Any], Platform, Path]
+"""A manifest, its platform, and its state folder."""
+
+
+def export_report(platform: Platform, manifest: dict[str, Any], status: RunStatus, state: Path) -> Path:
+    """Copy the run's report out of the store, beside its state; return the page's path."""
+    folder = state / "report"
+    _report(platform, manifest, status).fetch_files(folder)
+    return folder / "report.html"
+
+
+def summary(name: str, status: RunStatus, page: Path) -> str:
+    """Return the closing lines of a run: what ran, what was reused and why, where the report lies."""
+    ran = [stage for stage in status.stages if stage.state is State.SUCCEEDED and stage.name != Kind.PREFLIGHT]
+    reused = [stage.name for stage in status.stages if stage.state is State.REUSED]
+    lines = [f"{name} is complete."]
+    if reused:
+        lines.append(f"Reused, because the store holds these results already: {', '.join(reused)}.")
+    for stage in ran:
+        lines.append(f"  {stage.name:16} {_took(stage):>6}  {stage.reason}")
+    facts = {} if not (report := status.stage(Kind.REPORT)) else report.facts
+    lines += [f"  {fact:16} {value}" for fact, value in facts.items()]
+    return "\n".join([*lines, f"Report: {page}"])
+
+
+def plan_table(status: RunStatus) -> Table:
+    """Return the stages with their fingerprints, what would be reused, and why the rest would run."""
+    table = Table(box=None, padding=(0, 1))
+    for column in ("stage", "fingerprint", "", "why"):
+        table.add_column(column, overflow="fold")
+    for stage in status.stages:
+        if stage.name == Kind.PREFLIGHT:
+            continue
+        verdict = "reuse" if stage.sealed else "run"
+        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, stage.reason)
+    return table
+
+
+def print_comparison(console: Console, runs: list[Finished]) -> None:
+    """Print finished runs side by side, and write the same as a page beside the first run's report."""
+    reports = {}
+    for manifest, platform, state in runs:
+        metadata = manifest["metadata"]
+        resource = LocalCluster.recorded(state, "ReconstructionRun", metadata["namespace"], metadata["name"])
+        status = read_run(resource).status if resource else RunStatus()
+        if not (stage := status.stage(Kind.REPORT)) or stage.sealed is None:
+            raise Refused(f"{metadata['name']} has no report yet: run `rehearsal run` on its manifest first", "NotFinished")
+        page = export_report(platform, manifest, status, state)
+        reports[metadata["name"]] = ReportData.model_validate_json((page.parent / "report.json").read_bytes())
+    console.print(comparison_table(reports), markup=False, highlight=False)
+    path = runs[0][2] / "report" / "comparison.html"
+    path.write_text(comparison_page(reports), encoding="utf-8")
+    console.print(f"Page: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _report(platform: Platform, manifest: dict[str, Any], status: RunStatus) -> Artifact:
+    stage = status.stage(Kind.REPORT)
+    store = platform.stores[manifest["spec"].get("store", "default")]
+    fingerprint = stage.fingerprint if stage and stage.fingerprint else ""
+    return Artifact(open_store(store), manifest["metadata"]["namespace"], Kind.REPORT, fingerprint, Kind.REPORT)
+
+
+def _took(stage: StageStatus) -> str:
+    if not stage.started_at or not stage.finished_at:
+        return ""
+    return clock((datetime.fromisoformat(stage.finished_at) - datetime.fromisoformat(stage.started_at)).total_seconds())

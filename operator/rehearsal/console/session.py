@@ -1,0 +1,90 @@
+"""One run on this machine: its state folder, its cluster of processes, and the loop until nothing more happens."""
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rehearsal.api.platform import Platform
+from rehearsal.api.status import RunStatus
+from rehearsal.cluster.local import Capacity, LocalCluster
+from rehearsal.console.live import LiveView
+from rehearsal.console.machine import cores, gpus, memory
+from rehearsal.controller.act import act
+from rehearsal.controller.observe import REQUEST, observe, read_run
+from rehearsal.controller.plan import decide, inputs_key
+from rehearsal.controller.reconcile import follow
+
+TICK = 0.2
+
+
+def now() -> datetime:
+    """Return the time, with its zone."""
+    return datetime.now(UTC)
+
+
+def state_folder(manifest: Path, metadata: dict[str, Any]) -> Path:
+    """Return where a run's objects and logs are kept: beside its manifest, so that the same command finds them again."""
+    return manifest.parent.resolve() / ".rehearsal" / metadata["namespace"] / metadata["name"]
+
+
+async def carry_out(manifest: dict[str, Any], platform: Platform, state: Path, view: LiveView) -> RunStatus | None:
+    """Apply the manifest and reconcile until nothing more happens. Cancelled, it ends every process and keeps what is done."""
+    metadata = manifest["metadata"]
+    metadata.setdefault("annotations", {})[REQUEST] = now().isoformat()
+    async with _cluster(state) as cluster:
+        await cluster.apply(manifest)
+        return await follow(cluster, platform, metadata["namespace"], metadata["name"], now, view.show, TICK)
+
+
+async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) -> RunStatus:
+    """Return the status a run would have after preflight: what is sealed, what would run and why. Starts nothing else."""
+    metadata = manifest["metadata"]
+    metadata.setdefault("annotations", {})[REQUEST] = now().isoformat()
+    before = await _recorded(state, metadata)
+    with tempfile.TemporaryDirectory(prefix="rehearsal-plan-") as folder:
+        async with _cluster(Path(folder)) as cluster:
+            applied = await cluster.apply(manifest)
+            if before:
+                version = applied["metadata"]["resourceVersion"]
+                await cluster.patch_status("ReconstructionRun", metadata["namespace"], metadata["name"], before, version)
+            while True:
+                seen = await observe(cluster, metadata["namespace"], metadata["name"])
+                assert seen is not None
+                plan = decide(seen, platform, now())
+                if plan.finished or plan.status.inputs_key == inputs_key(seen.run):
+                    return plan.status
+                await act(cluster, seen.run, plan)
+                await asyncio.sleep(TICK)
+
+
+async def _recorded(state: Path, metadata: dict[str, Any]) -> dict[str, object] | None:
+    """The status of an earlier command on the same run, without what only that command's Jobs can tell."""
+    resource = LocalCluster.recorded(state, "ReconstructionRun", metadata["namespace"], metadata["name"])
+    if resource is None:
+        return None
+    status = read_run(resource).status
+    return status.model_copy(update={"inputs_key": "", "folded": []}).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@contextlib.asynccontextmanager
+async def _cluster(state: Path) -> AsyncIterator[LocalCluster]:
+    capacity = Capacity(cpu=float(cores()), memory=memory(), devices={"nvidia.com/gpu": gpus()} if gpus() else {})
+    async with LocalCluster(state, capacity) as cluster:
+        yield cluster
+
+
+def run_until_done(coroutine: Any) -> Any:
+    """Run to the end; SIGINT and SIGTERM cancel it, so that every child process is ended first."""
+
+    async def main() -> Any:
+        task = asyncio.ensure_future(coroutine)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await task
+
+    return asyncio.run(main())

@@ -1,0 +1,56 @@
+"""Carry out a plan: idempotent deletes and creates, then one status write. Only a status that changed is written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rehearsal.api.status import RunStatus, State
+from rehearsal.cluster.port import AlreadyExists, Cluster
+from rehearsal.controller.observe import Run
+from rehearsal.controller.plan import Plan
+from rehearsal.manifests.jobs import LABEL
+
+
+async def act(cluster: Cluster, run: Run, plan: Plan) -> RunStatus:
+    """Make the plan true and return the status that was written. A lost status write (Conflict) is the caller's to retry."""
+    status = plan.status
+    for job in plan.delete:
+        await cluster.delete("Job", run.namespace, job.name, job.uid)
+    for manifest in plan.create:
+        try:
+            await cluster.create(manifest)
+        except AlreadyExists:
+            status = await _taken(cluster, run, manifest, status)
+    if status != run.status:
+        patch = merge_patch(wire(run.status), wire(status))
+        await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
+    return status
+
+
+def wire(status: RunStatus) -> dict[str, Any]:
+    """Return the status as it is stored."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7396) that makes `after` of `before`: what is gone is null."""
+    patch: dict[str, Any] = {key: None for key in before.keys() - after.keys()}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            patch[key] = merge_patch(old, value)
+        elif value != old:
+            patch[key] = value
+    return patch
+
+
+async def _taken(cluster: Cluster, run: Run, manifest: Mapping[str, Any], status: RunStatus) -> RunStatus:
+    """A Job of that name is there. Ours is as good as created; anyone else's is neither touched nor adopted."""
+    metadata = manifest["metadata"]
+    there = await cluster.get("Job", run.namespace, metadata["name"])
+    owners = (there or {"metadata": {}})["metadata"].get("ownerReferences") or []
+    if there is None or any(owner["uid"] == run.uid for owner in owners):
+        return status
+    words = {"state": State.PENDING, "message": f"NameTaken: a Job {metadata['name']} that is not this run's stands in the way"}
+    name = metadata["labels"][f"{LABEL}/stage"]
+    stages = [stage.model_copy(update=words) if stage.name == name else stage for stage in status.stages]
+    return status.model_copy(update={"stages": stages})

@@ -1,0 +1,152 @@
+"""The entries of the status: what each stage's Job was seen to do, which seals are remembered, what was consumed. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from rehearsal.api.messages import ExitCode, Termination
+from rehearsal.api.status import RunStatus, Seal, StageStatus, State
+from rehearsal.controller.observe import JobState, JobView
+
+MAX_VOIDS = 5
+"""A store that keeps losing seals is not worked around for ever."""
+
+HINTS: Mapping[int, str] = {
+    ExitCode.UNAVAILABLE: "a service did not answer",
+    ExitCode.BUG: "a bug; the log has the details",
+    ExitCode.DISK: "the disk is full or broken",
+    ExitCode.DEVICE: "the engine or its device is unusable",
+    ExitCode.KILLED: "killed; if it ran out of memory, give the pod more",
+}
+
+
+def stage_of(before: StageStatus | None, name: str, fingerprint: str, parts: Mapping[str, str], why: str) -> StageStatus:
+    """Return the stage's entry under this fingerprint: the one there is, or a new one that says why."""
+    if before and before.fingerprint == fingerprint:
+        return before
+    return StageStatus(name=name, fingerprint=fingerprint, parts=dict(parts), reason=why)
+
+
+def reused(entry: StageStatus, found: str | None) -> StageStatus:
+    """Record a seal that preflight found in the store."""
+    if found is None or entry.sealed or entry.fingerprint is None:
+        return entry
+    seal = Seal(fingerprint=entry.fingerprint, manifest_digest=found)
+    return entry.model_copy(
+        update={"state": State.REUSED, "sealed": seal, "reason": "the store holds this result already", "message": ""}
+    )
+
+
+def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
+    """Return the entry as its Job shows it. A recorded seal outlives its Job; a finished Job without a word is tried again."""
+    if entry.sealed or entry.state is State.SUCCEEDED:
+        return entry
+    if job is None:
+        return entry if entry.state is State.FAILED else entry.model_copy(update={"state": State.PENDING})
+    entry = entry.model_copy(update={"job": job.name, "started_at": job.started_at, "message": job.waits})
+    if job.state is JobState.WAITING:
+        return entry.model_copy(update={"state": State.WAITING})
+    if job.state is JobState.RUNNING:
+        figures = job.progress.model_dump() if job.progress else {}
+        return entry.model_copy(update={"state": State.RUNNING, **figures})
+    if job.state is JobState.FAILED:
+        ended = {"finished_at": job.finished_at, "exit_code": job.exit_code, "message": why_failed(job)}
+        return entry.model_copy(update={"state": State.FAILED, **ended})
+    word = job.termination
+    if word is None or not (word.manifest_digest or word.inputs or word.another_round):
+        return entry.model_copy(update={"state": State.PENDING, "attempt": entry.attempt + 1, "message": "finished without a word"})
+    if word.another_round:
+        return entry
+    return _succeeded(entry, job, word)
+
+
+def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStatus:
+    seal = Seal(fingerprint=job.fingerprint, manifest_digest=word.manifest_digest) if word.manifest_digest else None
+    total = entry.total or (word.rows or 0)
+    return entry.model_copy(
+        update={
+            "state": State.SUCCEEDED,
+            "sealed": seal,
+            "finished_at": job.finished_at,
+            "rows": word.rows,
+            "refused": word.refused,
+            "facts": word.facts,
+            "usage": word.usage,
+            "done": total,
+            "total": total,
+            "message": "",
+        }
+    )
+
+
+def why_failed(job: JobView) -> str:
+    """Return one line on why a Job failed: the worker's own words where it left any."""
+    if job.termination and job.termination.message:
+        return f"{job.termination.reason}: {job.termination.message}"[:1024]
+    if job.exit_code is not None:
+        hint = HINTS.get(job.exit_code, "ended early")
+        return f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
+    return job.why[:1024]
+
+
+def again(entry: StageStatus) -> StageStatus:
+    """Return the entry ready for its next attempt."""
+    return entry.model_copy(update={"state": State.PENDING, "attempt": entry.attempt + 1, "sealed": None, "exit_code": None, "message": ""})
+
+
+def void(status: RunStatus, jobs: Iterable[JobView]) -> RunStatus:
+    """Forget the seals that readers found missing, and let the readers try again once they are back."""
+    entries = {entry.name: entry for entry in status.stages}
+    found = dict(status.found)
+    for job in jobs:
+        reader = entries.get(job.stage)
+        lost = job.termination.void if job.state is JobState.FAILED and job.termination else None
+        if lost not in entries or reader is None or (reader.job, reader.state) != (job.name, State.FAILED):
+            continue
+        if entries[lost].attempt < MAX_VOIDS:
+            reason = f"its seal was missing from the store when {job.stage} read it"
+            entries[lost] = again(entries[lost]).model_copy(update={"reason": reason})
+            entries[job.stage] = again(reader)
+            found.pop(lost, None)
+    return status.model_copy(update={"stages": list(entries.values()), "found": found})
+
+
+def pin(status: RunStatus, key: str, word: Termination, names: Iterable[str]) -> RunStatus:
+    """Record preflight's answer: the digests of the inputs, the seals it found; failures of before are cleared."""
+    stages = [again(stage) if stage.state is State.FAILED else stage for stage in status.stages]
+    inputs = {name: word.inputs[name] for name in names}
+    return status.model_copy(update={"inputs": inputs, "inputs_key": key, "found": word.sealed, "stages": stages})
+
+
+def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> RunStatus:
+    """Add what these Jobs consumed to the run's usage, each once, by UID. UIDs of Jobs that are gone are forgotten."""
+    usage, folded = status.usage, set(status.folded)
+    for job in jobs:
+        if job.uid in folded:
+            continue
+        tokens = job.termination.usage if job.termination else None
+        usage = usage.model_copy(
+            update={
+                "gpu_hours": round(usage.gpu_hours + job.devices * seconds(job.started_at, job.finished_at, now) / 3600, 4),
+                "prompt_tokens": usage.prompt_tokens + (tokens.prompt_tokens if tokens else 0),
+                "completion_tokens": usage.completion_tokens + (tokens.completion_tokens if tokens else 0),
+            }
+        )
+        folded.add(job.uid)
+    return status.model_copy(update={"usage": usage, "folded": sorted(folded)})
+
+
+def seconds(start: str | None, end: str | None, now: datetime) -> float:
+    """Return the seconds between two server timestamps, up to now where the end is open; never negative."""
+    if start is None:
+        return 0.0
+    return max(0.0, (moment(end) if end else now).timestamp() - moment(start).timestamp())
+
+
+def moment(text: str) -> datetime:
+    """Return a Kubernetes timestamp as an aware datetime."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def stamp(when: datetime) -> str:
+    """Return a datetime as Kubernetes writes it: UTC, whole seconds."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,207 @@
+"""What should happen to a run, given one look at it: a pure, total function that reads as the story of a run.
+
+No clock, no randomness, no await. Waiting on another run's Job of the same stage is not part of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from rehearsal.api.explain import problems
+from rehearsal.api.platform import Platform
+from rehearsal.api.run import RunSpec
+from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.controller import conditions, ledger
+from rehearsal.controller.observe import JobState, JobView, Observation, Run
+from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
+from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, parts
+from rehearsal.pipeline.stages import Kind, Stage, external_inputs, stages_of
+
+PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: Jobs to delete by UID, Jobs to create, and the status to record afterwards."""
+
+    status: RunStatus
+    create: tuple[dict[str, object], ...] = ()
+    delete: tuple[JobView, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more happens until the run is changed."""
+        return any(c.type in ("Complete", "Failed", "Suspended", "Stalled") and c.status == "True" for c in self.status.conditions)
+
+
+@dataclass(frozen=True)
+class World:
+    """What every step of a decision looks at."""
+
+    run: Run
+    spec: RunSpec
+    platform: Platform
+    jobs: tuple[JobView, ...]
+    now: datetime
+    stages: tuple[Stage, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def job(self, stage: str, fingerprint: str, attempt: int) -> JobView | None:
+        """The Job of that identity, if it is there."""
+        name = job_name(self.run.name, self.run.uid, stage, fingerprint, attempt)
+        return next((job for job in self.jobs if job.name == name), None)
+
+
+def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
+    """Return what should happen. Every call on the same observation gives the same plan."""
+    run, jobs = observation.run, observation.jobs
+    status = ledger.fold_usage(_forget_gone(run.status, jobs), [job for job in jobs if not job.state.live], now)
+    if run.deleting:
+        return Plan(status)
+    spec, refused = problems(run.spec)
+    if spec is None:
+        return Plan(conditions.refused(status, run, "; ".join(f"{path}: {text}" for path, text in refused), now))
+    if spec.store not in platform.stores:
+        known = ", ".join(sorted(platform.stores))
+        return Plan(conditions.refused(status, run, f"spec.store: the platform has no store {spec.store!r}; it has {known}", now))
+    if spec.suspend:
+        live = _live(jobs)
+        return Plan(conditions.suspended(ledger.fold_usage(status, live, now), run, now), delete=live)
+    world = World(run, spec, platform, jobs, now)
+    status, order = _preflight(world, status)
+    if status.inputs_key != inputs_key(run):
+        return _plan(world, status, order)
+    world, status = _advance(world, status)
+    failed = any(stage.state is State.FAILED for stage in status.stages)
+    return _plan(world, status, () if failed else _due(world, status), _stale(world))
+
+
+def inputs_key(run: Run) -> str:
+    """Identify the question preflight answers: this generation of the spec, and this request to look again."""
+    return digest([run.generation, run.request])[:16]
+
+
+def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tuple[JobView, ...] = ()) -> Plan:
+    """Write down what is ordered, what is deleted and how the run stands."""
+    for order in orders:
+        name = job_name(order.run, order.uid, order.stage.name, order.fingerprint, order.attempt)
+        entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
+        status = _put(status, entry.model_copy(update={"state": State.WAITING, "job": name, "message": ""}))
+    status = ledger.fold_usage(status, delete, world.now)
+    pinned = status.inputs_key == inputs_key(world.run)
+    status = conditions.of_run(status, world.run, world.now, pinned)
+    status = conditions.throttled(world.run.status, status, world.platform.progress_seconds, world.now)
+    return Plan(status, tuple(build_job(order, world.platform) for order in orders), delete)
+
+
+def _preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...]]:
+    """See that inputs are pinned for this generation; until preflight has answered, its Job is all there is to do."""
+    key = inputs_key(world.run)
+    if status.inputs_key == key:
+        return status, ()
+    before = status.stage(PREFLIGHT.name)
+    why = "the spec is new or changed, or a new look was asked for" if before else "first look at the spec"
+    entry = ledger.stage_of(before, PREFLIGHT.name, key, {}, why)
+    job = world.job(PREFLIGHT.name, key, entry.attempt)
+    entry = ledger.seen(entry, job)
+    status = _put(status, entry)
+    if entry.state is State.SUCCEEDED and job and job.termination:
+        return ledger.pin(status, key, job.termination, external_inputs(world.spec)), ()
+    if entry.state is State.FAILED or (job and job.attempt == entry.attempt):
+        return status, ()
+    return status, (Order(world.run.namespace, world.run.name, world.run.uid, world.spec, PREFLIGHT, key, entry.attempt),)
+
+
+def _advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
+    """Bring every stage's entry up to what was observed; where filter asked for another round of elicitation, add it."""
+    stages = stages_of(world.spec, status.rounds)
+    world = replace(world, stages=stages, known=fingerprints(stages, status.inputs))
+    entries, rounds = [], status.rounds
+    for stage in stages:
+        entry = _entry(world, status, stage)
+        job = world.job(stage.name, world.known[stage.name], entry.attempt)
+        entry = ledger.seen(entry, job)
+        asked = job.termination.another_round if job and job.state is JobState.COMPLETE and job.termination else None
+        if asked and entry.sealed is None:
+            rounds, entry = max(rounds, asked), ledger.again(entry)
+        entries.append(entry)
+    preflight = [stage for stage in status.stages if stage.name == PREFLIGHT.name]
+    more = rounds > status.rounds
+    status = status.model_copy(update={"stages": preflight + entries, "rounds": rounds})
+    if more:
+        return _advance(world, status)
+    return world, ledger.void(status, world.jobs)
+
+
+def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
+    """The stage's entry under its present fingerprint, with the reason it is what it is."""
+    fingerprint, made_of = world.known[stage.name], parts(stage, status.inputs, world.known)
+    before = status.stage(stage.name)
+    why = changed(before.parts, made_of) if before and before.parts else "not done before"
+    entry = ledger.stage_of(before, stage.name, fingerprint, made_of, why)
+    if entry is not before:
+        attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
+        entry = entry.model_copy(update={"attempt": max(attempts, default=0)})
+    return ledger.reused(entry, status.found.get(stage.name))
+
+
+def _due(world: World, status: RunStatus) -> tuple[Order, ...]:
+    """The stages whose inputs are sealed, which are not, and which have no Job."""
+    orders = []
+    for stage in world.stages:
+        entry = status.stage(stage.name)
+        if entry is None or entry.sealed or world.job(stage.name, world.known[stage.name], entry.attempt):
+            continue
+        if all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
+            orders.append(
+                Order(
+                    world.run.namespace,
+                    world.run.name,
+                    world.run.uid,
+                    world.spec,
+                    stage,
+                    world.known[stage.name],
+                    entry.attempt,
+                    status.rounds,
+                    status.inputs,
+                    world.known,
+                )
+            )
+    return tuple(orders)
+
+
+def _reads(world: World, stage: Stage) -> tuple[str, ...]:
+    """The stages that must be sealed first: what is read, and for filter every round of elicitation so far."""
+    rounds = tuple(other.name for other in world.stages if other.kind is Kind.ELICIT) if stage.kind is Kind.FILTER else ()
+    return (*stage.inputs.values(), *rounds)
+
+
+def _stale(world: World) -> tuple[JobView, ...]:
+    """Live Jobs that are no longer wanted, or wait for a pod under knobs that were corrected since."""
+    wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
+    stale = []
+    for job in _live(world.jobs):
+        stage = wanted.get((job.stage, job.fingerprint))
+        if stage is None and job.stage != PREFLIGHT.name:
+            stale.append(job)
+        elif stage and job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage):
+            stale.append(job)
+    return tuple(stale)
+
+
+def _live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
+    return tuple(job for job in jobs if job.state.live and not job.deleting)
+
+
+def _put(status: RunStatus, entry: StageStatus) -> RunStatus:
+    """The status with one stage's entry replaced, or put first."""
+    if status.stage(entry.name) is None:
+        return status.model_copy(update={"stages": [entry, *status.stages]})
+    stages = [entry if stage.name == entry.name else stage for stage in status.stages]
+    return status.model_copy(update={"stages": stages})
+
+
+def _forget_gone(status: RunStatus, jobs: tuple[JobView, ...]) -> RunStatus:
+    """Keep the list of folded Jobs as short as the list of Jobs."""
+    there = {job.uid for job in jobs}
+    return status.model_copy(update={"folded": [uid for uid in status.folded if uid in there]})

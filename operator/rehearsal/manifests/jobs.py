@@ -1,0 +1,199 @@
+"""The Job of a stage: its name, its labels, what its pods run, and when Kubernetes may try again."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import rehearsal
+from rehearsal.api.messages import FATAL
+from rehearsal.api.platform import Platform
+from rehearsal.api.run import RunSpec
+from rehearsal.api.task import Task
+from rehearsal.manifests.pod import (
+    ENGINE,
+    LOAD_MODEL,
+    MAIN,
+    MODEL,
+    SCRATCH,
+    TASK_ANNOTATION,
+    TASK_FILE,
+    TERMINATION_LOG,
+    Container,
+    Pod,
+    pod_spec,
+)
+from rehearsal.pipeline.fingerprint import digest, served_model_name
+from rehearsal.pipeline.stages import ENGINE_KINDS, Kind, Stage
+
+LABEL = "rehearsal.dev"
+NAME_LIMIT = 52
+"""A Job's pods add an index and a random suffix to its name, and stay within 63 characters."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything a Job is made of. `known` maps every stage to its fingerprint; preflight is ordered under a key of its own."""
+
+    namespace: str
+    run: str
+    uid: str
+    spec: RunSpec
+    stage: Stage
+    fingerprint: str
+    attempt: int = 0
+    rounds: int = 1
+    inputs: Mapping[str, str] | None = None
+    known: Mapping[str, str] | None = None
+
+
+def job_name(run: str, uid: str, stage: str, fingerprint: str, attempt: int) -> str:
+    """Return the name of a stage's Job: a function of its identity, so that creating it twice is creating it once."""
+    suffix = hashlib.sha256("\0".join((uid, stage, fingerprint, str(attempt))).encode()).hexdigest()[:10]
+    readable = f"{run[:20].strip('-.')}-{stage[:20]}".replace(".", "-").strip("-")
+    return f"{readable}-{suffix}"[-NAME_LIMIT:]
+
+
+def execution_digest(spec: RunSpec, stage: Stage) -> str:
+    """Return the digest of the knobs that decide how a stage runs and not what it computes."""
+    knobs: dict[str, object] = {"scheduling": spec.scheduling.wire(), "queueName": spec.queue_name}
+    if stage.serving:
+        knobs["serving"] = stage.serving.wire()
+    if stage.kind is Kind.TRAIN:
+        knobs["training"] = spec.training.wire()
+    return digest(knobs)[:16]
+
+
+def build_job(order: Order, platform: Platform) -> dict[str, object]:
+    """Return the finished Job."""
+    labels = {
+        "app.kubernetes.io/managed-by": "rehearsal",
+        "app.kubernetes.io/version": rehearsal.__version__,
+        f"{LABEL}/run": order.run[:63].rstrip("-."),
+        f"{LABEL}/run-uid": order.uid,
+        f"{LABEL}/stage": order.stage.name,
+        f"{LABEL}/store": order.spec.store,
+        f"{LABEL}/fingerprint": order.fingerprint[:40],
+    }
+    queue = {"kueue.x-k8s.io/queue-name": order.spec.queue_name} if order.spec.queue_name else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(order.run, order.uid, order.stage.name, order.fingerprint, order.attempt),
+            "namespace": order.namespace,
+            "labels": labels | queue,
+            "annotations": {
+                f"{LABEL}/fingerprint": order.fingerprint,
+                f"{LABEL}/attempt": str(order.attempt),
+                f"{LABEL}/execution": execution_digest(order.spec, order.stage),
+                f"{LABEL}/devices": str(_devices(order, platform)),
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": "rehearsal.dev/v1alpha1",
+                    "kind": "ReconstructionRun",
+                    "name": order.run,
+                    "uid": order.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": _job_spec(order, platform, labels),
+    }
+
+
+def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> dict[str, object]:
+    replicas = order.stage.replicas
+    return {
+        "completionMode": "Indexed",
+        "completions": replicas,
+        "parallelism": replicas,
+        "backoffLimit": platform.backoff_limit,
+        "activeDeadlineSeconds": platform.deadline_seconds,
+        "ttlSecondsAfterFinished": order.spec.ttl_seconds_after_finished,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": MAIN, "operator": "In", "values": [int(code) for code in FATAL]},
+                },
+            ]
+        },
+        "template": {
+            "metadata": {"labels": dict(labels), "annotations": {TASK_ANNOTATION: _task(order, platform)}},
+            "spec": pod_spec(_pod(order, platform), platform, order.spec.scheduling),
+        },
+    }
+
+
+def _task(order: Order, platform: Platform) -> str:
+    task = Task(
+        namespace=order.namespace,
+        run=order.run,
+        stage=order.stage.name,
+        fingerprint=None if order.stage.kind is Kind.PREFLIGHT else order.fingerprint,
+        spec=order.spec,
+        inputs=dict(order.inputs or {}),
+        rounds=order.rounds,
+        slots=order.stage.replicas,
+        store=platform.stores[order.spec.store],
+        limits=platform.limits,
+    )
+    return task.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _pod(order: Order, platform: Platform) -> Pod:
+    kind = order.stage.kind
+    main_image = platform.images.trainer if kind in (Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
+    if kind is Kind.TRAIN:
+        main = Container(MAIN, main_image, _worker(kind), platform.train_pod, platform.trainer.env, _devices(order, platform))
+        return Pod(main, load_model=_load_model(platform))
+    if kind in ENGINE_KINDS:
+        env = {"ENGINE_PORT": str(platform.engine.port), "ENGINE_MODEL": _served(order)}
+        return Pod(
+            Container(MAIN, main_image, _worker(kind), platform.client_pod, env),
+            load_model=_load_model(platform),
+            engine=_engine(order, platform),
+        )
+    return Pod(Container(MAIN, main_image, _worker(kind), platform.cpu_stage, {}))
+
+
+def _worker(program: str) -> list[str]:
+    paths = ["--task", TASK_FILE, "--scratch", SCRATCH, "--model", MODEL, "--termination-log", TERMINATION_LOG]
+    return ["python", "-m", "rehearsal.worker", str(program), *paths]
+
+
+def _load_model(platform: Platform) -> Container:
+    return Container(LOAD_MODEL, platform.images.operator, _worker(LOAD_MODEL), platform.client_pod, {})
+
+
+def _engine(order: Order, platform: Platform) -> Container:
+    serving = order.stage.serving or order.spec.base_model.serving
+    command = [
+        *("python", "-m", "vllm.entrypoints.openai.api_server"),
+        *("--host", "127.0.0.1", "--port", "$(ENGINE_PORT)"),
+        *("--model", MODEL, "--served-model-name", _served(order)),
+        *("--dtype", str(serving.dtype), "--max-model-len", str(serving.max_model_len)),
+        *("--tensor-parallel-size", str(serving.tensor_parallel)),
+        *platform.engine.args,
+    ]
+    env = {"ENGINE_PORT": str(platform.engine.port), **platform.engine.env}
+    return Container(ENGINE, platform.images.inference, command, platform.engine_pod, env, serving.tensor_parallel)
+
+
+def _served(order: Order) -> str:
+    return served_model_name(order.stage, order.inputs or {}, order.known or {})
+
+
+def _devices(order: Order, platform: Platform) -> int:
+    """Devices that all pods of the Job hold together."""
+    if not platform.device.resource:
+        return 0
+    if order.stage.kind is Kind.TRAIN:
+        return order.spec.training.processes_per_node * order.spec.training.nodes
+    if order.stage.serving and order.stage.kind in ENGINE_KINDS:
+        return order.stage.serving.tensor_parallel * order.stage.replicas
+    return 0

@@ -1,0 +1,136 @@
+"""The only birthplace of a PodSpec: every pod passes Pod Security "restricted" and mounts nothing but volumes of its own.
+
+Values reach a pod as the task file (an annotation, mounted by the downward API) and as argv; never through a shell.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rehearsal.api.platform import Platform, Resources
+from rehearsal.api.run import Scheduling
+
+TASK_ANNOTATION = "rehearsal.dev/task"
+TASK_FILE = "/task/task.json"
+SCRATCH, MODEL, TMP, TERMINATION_LOG = "/scratch", "/model", "/tmp", "/dev/termination-log"  # noqa: S108 - inside the pod
+MAIN, ENGINE, LOAD_MODEL = "main", "engine", "load-model"
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HOME": TMP,
+    "PYTHONUNBUFFERED": "1",
+    "TMPDIR": TMP,
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""Of every container: no telemetry, no hub, and a home that can be written to."""
+
+HEALTH_PROBE = (
+    "import os, urllib.request as request; "
+    "request.urlopen('http://127.0.0.1:' + os.environ['ENGINE_PORT'] + '/health', timeout=5)"
+)
+"""An exec probe, because the kubelet asks the pod's address and the engine listens on localhost alone."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container before it is written out: what differs between containers, and nothing else."""
+
+    name: str
+    image: str
+    command: Sequence[str]
+    resources: Resources
+    env: Mapping[str, str]
+    devices: int = 0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod before it is written out. `engine` is a native sidecar that gates and outlives the main container."""
+
+    main: Container
+    load_model: Container | None = None
+    engine: Container | None = None
+
+
+def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, object]:
+    """Return the finished PodSpec."""
+    init = [_container(pod.load_model, pod, platform)] if pod.load_model else []
+    if pod.engine:
+        init.append(_container(pod.engine, pod, platform) | _sidecar(platform))
+    spec: dict[str, object] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": platform.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "initContainers": init,
+        "containers": [_container(pod.main, pod, platform)],
+        "volumes": _volumes(pod, platform),
+        "nodeSelector": dict(scheduling.node_selector),
+        "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
+    }
+    if scheduling.priority_class_name:
+        spec["priorityClassName"] = scheduling.priority_class_name
+    return spec
+
+
+def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, object]:
+    quantities = {"cpu": container.resources.cpu, "memory": container.resources.memory}
+    if container.devices and platform.device.resource:
+        quantities[platform.device.resource] = str(container.devices)
+    return {
+        "name": container.name,
+        "image": container.image,
+        "command": list(container.command),
+        "env": [{"name": name, "value": value} for name, value in sorted((QUIET | dict(container.env)).items())],
+        "resources": {"requests": dict(quantities), "limits": dict(quantities)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "volumeMounts": _mounts(pod),
+    }
+
+
+def _sidecar(platform: Platform) -> dict[str, object]:
+    period = 2
+    return {
+        "restartPolicy": "Always",
+        "ports": [{"name": "engine", "containerPort": platform.engine.port}],
+        "startupProbe": {
+            "exec": {"command": ["python", "-c", HEALTH_PROBE]},
+            "periodSeconds": period,
+            "timeoutSeconds": 10,
+            "failureThreshold": -(-platform.engine.start_seconds // period),
+        },
+    }
+
+
+def _mounts(pod: Pod) -> list[dict[str, object]]:
+    mounts: list[dict[str, object]] = [
+        {"name": "task", "mountPath": "/task", "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH},
+        {"name": "tmp", "mountPath": TMP},
+    ]
+    if pod.load_model:
+        mounts += [{"name": "model", "mountPath": MODEL}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - inside the pod
+    return mounts
+
+
+def _volumes(pod: Pod, platform: Platform) -> list[dict[str, object]]:
+    field = {"fieldPath": f"metadata.annotations['{TASK_ANNOTATION}']"}
+    volumes: list[dict[str, object]] = [
+        {"name": "task", "downwardAPI": {"items": [{"path": "task.json", "fieldRef": field}]}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": platform.scratch}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": platform.scratch}},
+    ]
+    if pod.load_model:
+        volumes += [
+            {"name": "model", "emptyDir": {"sizeLimit": platform.model_scratch}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+        ]
+    return volumes

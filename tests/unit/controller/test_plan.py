@@ -1,0 +1,278 @@
+"""The story of a run, told to `decide` one observation at a time."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rehearsal.api.messages import Progress, Termination
+from rehearsal.api.status import RunStatus, State
+from rehearsal.controller.observe import JobState, Observation, Run
+from rehearsal.controller.plan import Plan, decide
+from tests.unit.worlds import INPUTS, NOON, a_platform, a_run, a_spec, as_seen, created, pinned, preflight_done, sealed_by, seen
+
+PLATFORM = a_platform()
+
+
+def look(run: Run, *jobs: object) -> Plan:
+    return decide(Observation(run, tuple(jobs)), PLATFORM, NOON)  # type: ignore[arg-type]
+
+
+def carried_out(run: Run, plan: Plan) -> Run:
+    return replace(run, status=plan.status)
+
+
+def is_true(status: RunStatus, condition: str) -> bool:
+    found = status.condition(condition)
+    return found is not None and found.status == "True"
+
+
+def finish(run: Run, never: tuple[str, ...] = ()) -> tuple[Run, list[str]]:
+    """Let every Job that is created seal its stage, until nothing more is created; return the run and the order of stages."""
+    jobs, order = [], []
+    for _ in range(40):
+        plan = look(run, *jobs)
+        run = carried_out(run, plan)
+        if not plan.create:
+            return run, order
+        for stage, manifest in zip(created(plan), plan.create, strict=True):
+            order.append(stage)
+            if stage not in never:
+                jobs.append(preflight_done(manifest) if stage == "preflight" else sealed_by(manifest))
+            else:
+                jobs.append(as_seen(manifest))
+    raise AssertionError("the run does not come to rest")
+
+
+def test_a_new_run_starts_with_preflight_and_nothing_else() -> None:
+    plan = look(a_run())
+    assert created(plan) == ["preflight"]
+    assert is_true(plan.status, "Reconciling")
+    assert [condition.type for condition in plan.status.conditions] == [
+        "Complete", "Failed", "Suspended", "Ready", "Reconciling", "Stalled"
+    ]  # fmt: skip
+
+
+def test_every_stage_runs_once_after_the_stages_it_reads_and_the_run_completes() -> None:
+    run, order = finish(a_run())
+    assert order[0] == "preflight"
+    assert sorted(order) == sorted(set(order))
+    assert order.index("elicit") < order.index("filter") < order.index("respond-peer") < order.index("judge-base")
+    assert order.index("judge-base") < order.index("judge-peer") < order.index("select") < order.index("mix") < order.index("train")
+    assert order[-1] == "report"
+    assert is_true(run.status, "Complete")
+    assert is_true(run.status, "Ready")
+    assert run.status.progress == 100
+
+
+def test_a_finished_run_needs_no_job_even_when_every_job_of_it_is_gone() -> None:
+    run, _ = finish(a_run())
+    plan = look(run)
+    assert not plan.create
+    assert not plan.delete
+    assert is_true(plan.status, "Complete")
+
+
+def test_stages_that_preflight_found_sealed_are_reused_and_say_so() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run, elicit="1" * 64, filter="2" * 64))
+    plan = look(run)
+    assert plan.status.stage("filter").state is State.REUSED  # type: ignore[union-attr]
+    assert "the store holds this result" in plan.status.stage("elicit").reason  # type: ignore[union-attr]
+    assert set(created(plan)) == {"respond-base", "respond-peer", "evaluate-base"}
+
+
+def test_another_learning_rate_runs_training_and_what_reads_it_and_says_why() -> None:
+    run, _ = finish(a_run())
+    edited = replace(run, generation=2, spec=a_spec(training={"learningRate": 2e-6}))
+    done, order = finish(edited)
+    assert order == ["preflight", "train", "evaluate-tuned", "report"]
+    assert "training.learningRate" in done.status.stage("train").reason  # type: ignore[union-attr]
+    assert "stage train" in done.status.stage("evaluate-tuned").reason  # type: ignore[union-attr]
+
+
+def test_an_edit_stops_the_jobs_of_stages_that_changed_and_leaves_the_others() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    jobs = [as_seen(manifest) for manifest in first.create]
+    assert {job.stage for job in jobs} == {"elicit", "evaluate-base"}
+    edited = carried_out(run, first)
+    edited = replace(edited, generation=2, spec=a_spec(seed=7))
+    plan = look(edited, *jobs)
+    assert created(plan) == ["preflight"]
+    assert not plan.delete
+    answered = look(carried_out(edited, plan), *jobs, preflight_done(plan.create[0]))
+    assert [job.stage for job in answered.delete] == ["elicit"]
+    assert created(answered) == ["elicit"]
+
+
+def test_a_suspended_run_deletes_its_live_jobs_and_keeps_what_is_sealed() -> None:
+    run, _ = finish(a_run(), never=("train",))
+    train = run.status.stage("train")
+    job = as_seen(next(m for m in look(replace(run, status=_forget(run.status, "train"))).create if _is(m, "train")))
+    plan = look(replace(run, generation=2, spec=a_spec(suspend=True)), job)
+    assert [deleted.stage for deleted in plan.delete] == ["train"]
+    assert is_true(plan.status, "Suspended")
+    assert plan.status.stage("mix").sealed is not None  # type: ignore[union-attr]
+    assert train is not None
+
+
+def _is(manifest: dict[str, object], stage: str) -> bool:
+    return manifest["metadata"]["labels"]["rehearsal.dev/stage"] == stage  # type: ignore[index,no-any-return]
+
+
+def _forget(status: RunStatus, name: str) -> RunStatus:
+    stages = [stage.model_copy(update={"job": None, "state": State.PENDING}) if stage.name == name else stage for stage in status.stages]
+    return status.model_copy(update={"stages": stages})
+
+
+def test_a_failed_stage_fails_the_run_with_the_workers_own_words_and_starts_nothing_more() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    words = Termination(reason="TooManyRefused", message="4 of 5 rows were unfit")
+    jobs = [as_seen(m, JobState.FAILED, termination=words, exit_code=66) for m in first.create]
+    plan = look(carried_out(run, first), *jobs)
+    assert not plan.create
+    assert is_true(plan.status, "Failed")
+    assert is_true(plan.status, "Stalled")
+    assert "TooManyRefused: 4 of 5 rows were unfit" in plan.status.condition("Failed").message  # type: ignore[union-attr]
+    assert plan.status.stage("elicit").exit_code == 66  # type: ignore[union-attr]
+
+
+def test_a_request_to_look_again_clears_a_failure_and_gives_the_next_attempt_a_name_of_its_own() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    failed = [as_seen(m, JobState.FAILED, exit_code=75) for m in first.create]
+    run = carried_out(run, look(carried_out(run, first), *failed))
+    run = replace(run, request="now")
+    plan = look(run, *failed)
+    assert created(plan) == ["preflight"]
+    again = look(carried_out(run, plan), *failed, preflight_done(plan.create[0]))
+    assert set(created(again)) == {"elicit", "evaluate-base"}
+    names = {manifest["metadata"]["name"] for manifest in again.create}  # type: ignore[index]
+    assert not names & {job.name for job in failed}
+
+
+@pytest.mark.fault(65)
+def test_a_job_that_finished_without_a_word_is_created_again_under_a_new_name() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    silent = [as_seen(m, JobState.COMPLETE) for m in first.create]
+    plan = look(carried_out(run, first), *silent)
+    assert set(created(plan)) == {"elicit", "evaluate-base"}
+    assert not {m["metadata"]["name"] for m in plan.create} & {job.name for job in silent}  # type: ignore[index]
+
+
+def test_a_seal_that_a_reader_found_missing_is_forgotten_and_made_again() -> None:
+    run, _ = finish(a_run(), never=("select",))
+    job = as_seen(
+        next(m for m in look(replace(run, status=_forget(run.status, "select"))).create if _is(m, "select")),
+        JobState.FAILED,
+        exit_code=65,
+        termination=Termination(reason="SealMissing", message="gone", void="filter"),
+    )
+    plan = look(run, job)
+    assert plan.status.stage("filter").sealed is None  # type: ignore[union-attr]
+    assert created(plan) == ["filter"]
+
+
+def test_filter_that_falls_short_adds_a_round_of_elicitation_and_runs_again_after_it() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run, elicit="1" * 64, **{"evaluate-base": "2" * 64}))
+    first = look(run)
+    assert created(first) == ["filter"]
+    short = as_seen(first.create[0], JobState.COMPLETE, termination=Termination(another_round=2))
+    plan = look(carried_out(run, first), short)
+    assert plan.status.rounds == 2
+    assert created(plan) == ["elicit-2"]
+    run = carried_out(run, plan)
+    later = look(run, short, sealed_by(plan.create[0]))
+    assert created(later) == ["filter"]
+    assert created(look(carried_out(run, later), short, sealed_by(plan.create[0]))) == ["filter"]
+
+
+def test_a_waiting_job_whose_queue_was_corrected_is_replaced_and_a_running_one_is_not() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    elicit, evaluate = first.create
+    edited = replace(carried_out(run, first), generation=2, spec=a_spec(queueName="gpu"))
+    edited = replace(edited, status=edited.status.model_copy(update={"inputs_key": pinned(edited).inputs_key}))
+    plan = look(edited, as_seen(elicit, JobState.WAITING), as_seen(evaluate, JobState.RUNNING))
+    assert [job.stage for job in plan.delete] == ["elicit"]
+
+
+@pytest.mark.fault(19)
+def test_a_spec_that_cannot_be_read_is_refused_by_field_and_nothing_starts() -> None:
+    plan = look(a_run(spec={"baseModel": {"uri": "store://a"}, "domain": {"uri": "store://d"}, "trainign": {}}))
+    assert not plan.create
+    assert is_true(plan.status, "Stalled")
+    assert "spec.trainign: there is no such field" in plan.status.condition("Stalled").message  # type: ignore[union-attr]
+
+
+def test_a_store_that_the_platform_does_not_have_is_refused_by_name() -> None:
+    plan = look(a_run(spec=a_spec(store="attic")))
+    assert "no store 'attic'; it has default" in plan.status.condition("Failed").message  # type: ignore[union-attr]
+
+
+@pytest.mark.fault(16)
+def test_a_run_under_deletion_creates_nothing() -> None:
+    assert not look(a_run(deleting=True)).create
+
+
+@pytest.mark.fault(24)
+def test_a_pod_that_cannot_be_scheduled_is_told_in_the_schedulers_words() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    plan = look(carried_out(run, first), *[as_seen(m, JobState.WAITING, waits=words) for m in first.create])
+    assert plan.status.stage("elicit").state is State.WAITING  # type: ignore[union-attr]
+    assert plan.status.stage("elicit").message == words  # type: ignore[union-attr]
+    assert not plan.create
+
+
+def test_progress_figures_are_written_at_most_once_in_the_platforms_interval() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    jobs = [as_seen(m, progress=Progress(done=10, total=100, per_second=2.0)) for m in first.create]
+    run = carried_out(run, look(carried_out(run, first), *jobs))
+    moved = [replace(job, progress=Progress(done=20, total=100, per_second=2.0)) for job in jobs]
+    soon = decide(seen(run, *moved), PLATFORM, NOON + timedelta(seconds=10))
+    late = decide(seen(run, *moved), PLATFORM, NOON + timedelta(seconds=31))
+    assert soon.status == run.status
+    assert late.status.stage("elicit").done == 20  # type: ignore[union-attr]
+
+
+@pytest.mark.fault(22)
+def test_a_clock_that_leaps_back_makes_no_negative_duration_and_fails_nothing() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    jobs = [as_seen(m, devices=8, started_at="2026-01-01T12:30:00Z") for m in first.create]
+    plan = decide(seen(replace(carried_out(run, first), spec=a_spec(suspend=True)), *jobs), PLATFORM, NOON)
+    assert plan.status.usage.gpu_hours == 0
+    assert not is_true(plan.status, "Failed")
+
+
+def test_usage_is_counted_once_for_every_job() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    jobs = [as_seen(m, JobState.FAILED, devices=8, exit_code=70) for m in first.create]
+    run = carried_out(run, look(carried_out(run, first), *jobs))
+    assert run.status.usage.gpu_hours == pytest.approx(8.0)
+    assert look(run, *jobs).status.usage.gpu_hours == pytest.approx(8.0)
+
+
+@pytest.mark.fault(7)
+def test_the_same_observation_always_gives_the_same_plan() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    assert look(run) == look(run)
+    assert INPUTS["baseModel"] == run.status.inputs["baseModel"]
