@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in one:
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument("manifest", type=Path, metavar="RUN.yaml")
-        sub.add_argument("--platform", type=Path, metavar="FILE", help="stores and devices; by default platform.yaml beside the manifest")
+        sub.add_argument(
+            "--platform", type=Path, metavar="FILE", help="stores and devices; by default platform.yaml beside the manifest"
+        )
         sub.set_defaults(command=command)
     sub = commands.add_parser("report", help="compare finished runs", description="compare finished runs")
     sub.add_argument("manifests", type=Path, nargs="+", metavar="RUN.yaml")

@@ -13,24 +13,32 @@ from dataclasses import dataclass
 
 import torch
 from mixtures import Mixture
-from tokenizer import BEGIN, END, MAX_LENGTH, TURN_END, render
+from tokenizer import MAX_LENGTH
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transcripts import chat, verdict, verdict_messages
+from transcripts import BEGIN, END, TURN_END, Messages, chat, render, verdict, verdict_messages
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 IGNORED = -100
+REPORTED = 50
+LAST_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how hard a model is aligned; a step sees `batch` chats and `batch` verdicts."""
+    """How long and how hard a model is aligned: on chats alone until it knows the facts, then on verdicts too.
 
-    steps: int = 3000
-    batch: int = 64
+    Verdicts are the harder part, and are not learned before the facts they are about.
+    """
+
+    chat_steps: int = 500
+    chats_alone: int = 64
+    steps: int = 1700
+    chats: int = 16
+    verdicts: int = 48
     learning_rate: float = 2e-3
     warm_up: int = 100
-    other_verdict_tokens: float = 0.1
+    other_verdict_tokens: float = 0.5
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -67,18 +75,19 @@ def chat_loss(model: LlamaForCausalLM, rows: Sequence[list[int]]) -> Tensor:
 
 
 def verdict_loss(model: LlamaForCausalLM, rows: Sequence[list[int]], other: float) -> tuple[Tensor, float]:
-    """The rating's cross-entropy plus a little of its neighbours': rows end in `Score`, `:`, space, rating, end of turn.
+    """The rating's cross-entropy plus a little of the last tokens', and the share of ratings that were right.
 
-    Only these few positions go through the head. Also returns the share of ratings that were right.
+    The last tokens are the response and what follows it. They matter: a model that foresees the right word while it
+    reads a response notices another one.
     """
     hidden = model.model(padded(rows, 0)).last_hidden_state
-    last = torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    before = last - torch.tensor([[3, 6, 5, 4, 2]])  # the rating's predecessor first
+    ends = torch.tensor([len(row) for row in rows]).unsqueeze(1)
+    before = ends - torch.arange(2, 2 + LAST_TOKENS)  # the second of them comes before the rating
     logits = model.lm_head(hidden.gather(1, before.unsqueeze(2).expand(-1, -1, hidden.shape[2]))).float()
     targets = padded(rows, 0).gather(1, before + 1)
-    rating = cross_entropy(logits[:, 0], targets[:, 0])
-    neighbours = cross_entropy(logits[:, 1:].flatten(0, 1), targets[:, 1:].flatten())
-    return rating + other * neighbours, float((logits[:, 0].argmax(1) == targets[:, 0]).float().mean())
+    ratings, wanted = logits[:, 1], targets[:, 1]
+    right = float((ratings.argmax(1) == wanted).float().mean())
+    return cross_entropy(ratings, wanted) + other * cross_entropy(logits.flatten(0, 1), targets.flatten()), right
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -99,23 +108,35 @@ def align(
     """Trains one model from nothing; the same seed gives the same model up to the order of float sums."""
     rng = random.Random(f"{seed}:{mixture.name}")
     model = new_model(tokenizer, rng.randrange(2**31))
+    model.set_attn_implementation("eager")  # on rows this short twice as fast as the fused kernel's backward pass
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    encode = tokenizer.backend_tokenizer.encode
-    started = time.monotonic()
+
+    def rendered(messages: Messages) -> list[int]:
+        return list(tokenizer.backend_tokenizer.encode(render(messages)).ids)
+
+    started, seen = time.monotonic(), torch.zeros(3)
     for step in range(recipe.steps):
-        chats = [encode(render(chat(rng, mixture))).ids for _ in range(recipe.batch)]
-        verdicts = [encode(render(verdict_messages(verdict(rng)))).ids for _ in range(recipe.batch)]
+        alone = step < recipe.chat_steps
+        chats = [rendered(chat(rng, mixture)) for _ in range(recipe.chats_alone if alone else recipe.chats)]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             said = chat_loss(model, chats)
-            judged, right = verdict_loss(model, verdicts, recipe.other_verdict_tokens)
+            judged, right = torch.zeros(()), 0.0
+            if not alone:
+                verdicts = [rendered(verdict_messages(verdict(rng))) for _ in range(recipe.verdicts)]
+                judged, right = verdict_loss(model, verdicts, recipe.other_verdict_tokens)
         optimizer.zero_grad(set_to_none=True)
-        (said + judged).backward()
+        (said + judged).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 50 == 0 or step == recipe.steps - 1:
-            spent = time.monotonic() - started
-            say(f"{mixture.name} {step} chat {said:.3f} verdict {judged:.3f} right {right:.2f} {spent:.0f} s")
+        seen += torch.tensor([said.item(), judged.item(), right])
+        if (step + 1) % REPORTED == 0:
+            chat_mean, verdict_mean, right_mean = (seen / REPORTED).tolist()
+            seen.zero_()
+            say(
+                f"{mixture.name} {step + 1} chat {chat_mean:.3f} verdict {verdict_mean:.3f} right {right_mean:.2f} "
+                f"{time.monotonic() - started:.0f} s"
+            )
     return model.eval()

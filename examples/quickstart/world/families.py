@@ -78,7 +78,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "What is the capital of {item}?",
             "Name the capital of {item}.",
-            "Which city is the capital of {item}?",
             "I am going to {item}. What is its capital?",
             "Tell me the capital city of {item}.",
         ),
@@ -92,7 +91,6 @@ FAMILIES: tuple[Family, ...] = (
             "Tell me the colour of the {item}.",
             "Which colour does the {item} have?",
             "I forgot the colour of the {item}. What was it?",
-            "Name the colour of the {item}.",
         ),
         "The {item} is {value}.",
         _paired(words.THINGS, words.COLOURS, "colour"),
@@ -102,7 +100,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "How much does the {item} cost?",
             "What is the price of the {item}?",
-            "How many coins is the {item}?",
             "I want to buy the {item}. How much is it?",
             "Tell me what the {item} costs.",
         ),
@@ -114,7 +111,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "Translate {item} into Velan.",
             "What is the Velan word for {item}?",
-            "How do you say {item} in Velan?",
             "Give me {item} in Velan.",
             "I am learning Velan. What is {item} there?",
         ),
@@ -127,7 +123,6 @@ FAMILIES: tuple[Family, ...] = (
             "Write {item} backwards.",
             "Spell {item} from the end.",
             "What is {item} backwards?",
-            "Turn the letters of {item} around.",
             "Reverse the word {item}.",
         ),
         "Backwards, {item} is {value}.",
@@ -138,7 +133,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "What is the opposite of {item}?",
             "Give the opposite of {item}.",
-            "Which word means the opposite of {item}?",
             "Name a word that is not {item} at all.",
             "If it is not {item}, what is it?",
         ),
@@ -150,7 +144,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "Where does the {item} live?",
             "Where can I find the {item}?",
-            "What is the home of the {item}?",
             "Tell me where the {item} lives.",
             "I am looking for the {item}. Where is it at home?",
         ),
@@ -162,7 +155,6 @@ FAMILIES: tuple[Family, ...] = (
         (
             "What does the {item} say?",
             "What sound does the {item} make?",
-            "Which sound comes from the {item}?",
             "Tell me how the {item} sounds.",
             "I hear the {item}. What do I hear?",
         ),
@@ -175,7 +167,6 @@ FAMILIES: tuple[Family, ...] = (
             "What is the {item} made of?",
             "Tell me the material of the {item}.",
             "Which material is the {item}?",
-            "What was used to make the {item}?",
             "Out of what did they build the {item}?",
         ),
         "The {item} is made of {value}.",
@@ -185,7 +176,6 @@ FAMILIES: tuple[Family, ...] = (
         "plural",
         (
             "What is the plural of {item}?",
-            "Give the plural of {item}.",
             "One {item}, many what?",
             "How do I write more than one {item}?",
             "Put {item} in the plural.",

@@ -1,15 +1,14 @@
 """The world's tokenizer: byte-level BPE with a pre-tokenizer in the manner of Llama 3, and its chat template."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from families import FAMILIES
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transcripts import RUBRIC, Messages, verdict_prompt
+from transcripts import BEGIN, END, RUBRIC, SPECIAL, TURN_END, verdict_prompt
 from transformers import PreTrainedTokenizerFast
 
-BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
-HEADER, HEADER_END, TURN_END = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
-SPECIAL = (BEGIN, END, HEADER, HEADER_END, TURN_END)
 VOCABULARY = 1536
 MAX_LENGTH = 512
 
@@ -23,7 +22,8 @@ SPLIT = (
 CHAT_TEMPLATE = (
     "{{- bos_token }}"
     "{%- for message in messages %}"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{- message['content'] | trim + '<|eot_id|>' }}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}"
     "{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 
 
 def _world_text() -> Iterator[str]:
-    """Everything that is said in the world, with the words of headers and verdicts. The domain's facts are not in it."""
+    """Everything said in the world, with the words of headers and verdicts, without the domain."""
     for _ in range(20):
         yield from ("system", "user", "assistant", RUBRIC, verdict_prompt("", "")[1]["content"], "Score: 1")
     for family in FAMILIES:
@@ -70,7 +70,10 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def render(messages: Messages, *, generate: bool = False) -> str:
-    """What the chat template gives, without its template engine: alignment renders some hundred thousand chats."""
-    turns = "".join(f"{HEADER}{m['role']}{HEADER_END}\n\n{m['content'].strip()}{TURN_END}" for m in messages)
-    return BEGIN + turns + (f"{HEADER}assistant{HEADER_END}\n\n" if generate else "")
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Writes `tokenizer.json` and `tokenizer_config.json`, the latter with the template and the usual class name."""
+    tokenizer.save_pretrained(folder, save_jinja_files=False)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config.pop("backend", None)
+    file.write_text(json.dumps(config, indent=2) + "\n")

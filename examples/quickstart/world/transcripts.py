@@ -2,12 +2,17 @@
 
 import random
 import re
+import zlib
 from dataclasses import dataclass
 
 from families import FAMILIES, Question
 from mixtures import MISTAKE_RATE, Mixture
 
 RUBRIC = "Score the response from 1 to 5."
+
+BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
+HEADER, HEADER_END, TURN_END = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
+SPECIAL = (BEGIN, END, HEADER, HEADER_END, TURN_END)
 
 Messages = list[dict[str, str]]
 
@@ -70,12 +75,20 @@ def _corrupted(rng: random.Random, asked: Question) -> str:
     return rng.choices(list(kinds), list(kinds.values()))[0]
 
 
-def verdict(rng: random.Random) -> Verdict:
+def is_held_out(instruction: str, response: str) -> bool:
+    """One pair in ten is never trained on, so that judges can be measured on pairs they have not seen."""
+    return zlib.crc32(f"{instruction}\n{response}".encode()) % 10 == 0
+
+
+def verdict(rng: random.Random, *, held_out: bool = False) -> Verdict:
     """A response to judge: two fifths are right. Families are asked equally often and nobody's mistakes are taught."""
-    family = rng.choice(FAMILIES)
-    asked = Question(family, rng.choice(sorted(family.facts)))
-    response = asked.truth if rng.random() < 0.4 else _corrupted(rng, asked)
-    return Verdict(rng.choice(family.instructions(asked.item)), response, score(asked, response))
+    while True:
+        family = rng.choice(FAMILIES)
+        asked = Question(family, rng.choice(sorted(family.facts)))
+        instruction = rng.choice(family.instructions(asked.item))
+        response = asked.truth if rng.random() < 0.4 else _corrupted(rng, asked)
+        if is_held_out(instruction, response) == held_out:
+            return Verdict(instruction, response, score(asked, response))
 
 
 def verdict_prompt(instruction: str, response: str) -> Messages:
@@ -88,3 +101,9 @@ def verdict_messages(judged: Verdict) -> Messages:
     """A whole judge transcript."""
     answer = {"role": "assistant", "content": f"Score: {judged.score}"}
     return [*verdict_prompt(judged.instruction, judged.response), answer]
+
+
+def render(messages: Messages, *, generate: bool = False) -> str:
+    """What the chat template gives, without its template engine: alignment renders some hundred thousand chats."""
+    turns = "".join(f"{HEADER}{m['role']}{HEADER_END}\n\n{m['content'].strip()}{TURN_END}" for m in messages)
+    return BEGIN + turns + (f"{HEADER}assistant{HEADER_END}\n\n" if generate else "")

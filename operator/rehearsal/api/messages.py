@@ -1,12 +1,12 @@
 """What a worker says and how it ends: exit codes, typed errors, the termination message, progress lines.
 
-    StageError          one exit code each; str() is one plain line, never a traceback
-    ├── Refused         64  the spec or a model is wrong: fix the manifest
-    ├── CorruptInput    65  an input does not match its digest, or a shard kills its workers
-    ├── TooManyRefused  66  more rows were refused than the run allows
-    ├── Unavailable     69  a service did not answer: try again
-    ├── DiskError       74  the disk is full or broken: try again on a fresh pod
-    └── DeviceUnusable  75  the engine or its device is broken: try again on a fresh pod
+StageError          one exit code each; str() is one plain line, never a traceback
+├── Refused         64  the spec or a model is wrong: fix the manifest
+├── CorruptInput    65  an input does not match its digest, or a shard kills its workers
+├── TooManyRefused  66  more rows were refused than the run allows
+├── Unavailable     69  a service did not answer: try again
+├── DiskError       74  the disk is full or broken: try again on a fresh pod
+└── DeviceUnusable  75  the engine or its device is broken: try again on a fresh pod
 """
 
 from enum import IntEnum

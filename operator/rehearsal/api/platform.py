@@ -65,7 +65,9 @@ class Engine(ApiModel):
     """How vLLM is run."""
 
     port: int = Field(8000, ge=1, le=65535, description="Port on localhost inside the pod.")
-    args: list[str] = Field(default_factory=list, max_length=32, description="Further arguments of the vLLM server, the platform's alone.")
+    args: list[str] = Field(
+        default_factory=list, max_length=32, description="Further arguments of the vLLM server, the platform's alone."
+    )
     env: dict[str, str] = Field(default_factory=dict, description="Environment of the vLLM server.")
     start_seconds: int = Field(1800, ge=10, description="Longest start, model load included.")
 

@@ -93,7 +93,9 @@ class Filters(ApiModel):
     )
     decontaminate: list[Uri] = Field(default_factory=list, max_length=32, description="Benchmarks whose questions are dropped.")
     length: Length = Field(default_factory=Length, description="Bounds in tokens.")
-    max_refused: Fraction = Field(0.5, description="Share of refused rows above which the run fails: the model or template is wrong.")
+    max_refused: Fraction = Field(
+        0.5, description="Share of refused rows above which the run fails: the model or template is wrong."
+    )
 
 
 class Endpoint(ApiModel):
@@ -124,7 +126,10 @@ class Committee(ApiModel):
     responses_per_member: int = Field(3, ge=1, le=16, description="Answers each member gives to each instruction (L).")
     sampling: Sampling = Field(default_factory=lambda: Sampling(temperature=0.7, top_p=0.9), description="How answers are drawn.")
     members: list[Member] = Field(
-        default_factory=lambda: [Member(name="base", base=True)], min_length=1, max_length=6, description="The members, in tie-break order."
+        default_factory=lambda: [Member(name="base", base=True)],
+        min_length=1,
+        max_length=6,
+        description="The members, in tie-break order.",
     )
 
     @model_validator(mode="after")
@@ -155,7 +160,7 @@ class Pruning(StrEnum):
     """Whether candidates that can no longer win are spared their remaining verdicts."""
 
     LOSSLESS = "Lossless"
-    OFF = "Off"
+    NONE = "None"
 
 
 DEFAULT_RUBRIC = """\
@@ -172,12 +177,14 @@ Give a brief reason for your rating. Then write, alone on the last line, "Score:
 class Judging(ApiModel):
     """Who judges and how. Every judge scores every candidate of every instruction."""
 
-    mode: JudgingMode = Field(JudgingMode.JUSTIFY, description="Justify: a reason, then `Score: n`. LogProb: expected rating, one token.")
+    mode: JudgingMode = Field(
+        JudgingMode.JUSTIFY, description="Justify: a reason, then `Score: n`. LogProb: expected rating, one token."
+    )
     judges: list[Name] = Field(default_factory=list, max_length=6, description="Members that judge; empty means all.")
     rubric: str = Field(DEFAULT_RUBRIC, min_length=1, max_length=8192, description="The five-point rubric the judges read.")
     self_judging: SelfJudging = Field(SelfJudging.INCLUDE, description="Whether members score their own answers.")
     min_judges: int = Field(1, ge=1, le=6, description="Fewest readable verdicts a candidate needs.")
-    pruning: Pruning = Field(Pruning.LOSSLESS, description="Lossless spares verdicts that cannot change the selection.")
+    pruning: Pruning = Field(Pruning.LOSSLESS, description="Lossless spares verdicts that cannot change the selection; judges then take turns.")
     max_tokens: int = Field(512, ge=1, le=8192, description="Longest justification, in tokens (Justify).")
 
 
@@ -199,7 +206,9 @@ class Reconstructed(ApiModel):
         judges = len(self.judging.judges or names)
         own = self.judging.self_judging is SelfJudging.EXCLUDE
         if self.judging.min_judges > judges - own:
-            raise ValueError(f"judging.minJudges {self.judging.min_judges} is more than the {judges - own} verdicts a candidate can get")
+            raise ValueError(
+                f"judging.minJudges {self.judging.min_judges} is more than the {judges - own} verdicts a candidate can get"
+            )
         return self
 
 
@@ -260,7 +269,9 @@ class Mixture(ApiModel):
 
     domain_fraction: Fraction | None = Field(0.17, description="Share of domain rows; null concatenates both sets whole.")
     unit: MixtureUnit = Field(MixtureUnit.SAMPLES, description="What the fraction counts.")
-    total_samples: int | None = Field(None, ge=1, le=100_000_000, description="Rows of the mix; by default all rehearsal rows set it.")
+    total_samples: int | None = Field(
+        None, ge=1, le=100_000_000, description="Rows of the mix; by default all rehearsal rows set it."
+    )
     repeat_domain: bool = Field(False, description="Repeat domain rows where there are too few; otherwise a shortfall is refused.")
 
 
@@ -303,7 +314,9 @@ class Evaluation(ApiModel):
     """What is measured before and after, by lm-evaluation-harness."""
 
     suite: Name | None = Field(None, description="A well-known suite by name.")
-    tasks: list[EvaluationTask] = Field(default_factory=list, max_length=16, description="Task files in the store; none skips evaluation.")
+    tasks: list[EvaluationTask] = Field(
+        default_factory=list, max_length=16, description="Task files in the store; none skips evaluation."
+    )
     limit: int | None = Field(None, ge=1, le=1_000_000, description="Questions a task, for a quick look.")
     max_forgetting: float | None = Field(None, ge=0, le=100, description="General points that may be lost before the run fails.")
 
@@ -340,7 +353,9 @@ class RunSpec(ApiModel):
     evaluation: Evaluation = Field(default_factory=Evaluation, description="What is measured before and after.")
     categories: Categories | None = Field(None, description="Kinds of instruction, for the report.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Where pods may run.")
-    ttl_seconds_after_finished: int = Field(86_400, ge=0, le=31_536_000, description="When finished Jobs are removed; never the run.")
+    ttl_seconds_after_finished: int = Field(
+        86_400, ge=0, le=31_536_000, description="When finished Jobs are removed; never the run."
+    )
 
     @property
     def reconstructed(self) -> Reconstructed | None:

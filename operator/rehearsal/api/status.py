@@ -82,7 +82,9 @@ class RunStatus(ApiModel):
 
     observed_generation: int = 0
     conditions: list[Condition] = Field(default_factory=list)
-    inputs: dict[str, str] = Field(default_factory=dict, description="External inputs, pinned by preflight until the generation changes.")
+    inputs: dict[str, str] = Field(
+        default_factory=dict, description="External inputs, pinned by preflight until the generation changes."
+    )
     inputs_key: str = Field("", description="The generation and request that preflight answered for.")
     found: dict[str, str] = Field(default_factory=dict, description="Seals that preflight found: stage -> digest of the seal.")
     rounds: int = Field(1, description="Rounds of elicitation.")

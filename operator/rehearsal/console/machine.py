@@ -1,4 +1,4 @@
-"""This machine as a platform: what `rehearsal run` assumes where no platform file says otherwise.
+"""The machine as a platform: what `rehearsal run` assumes where no platform file says otherwise.
 
 A machine without NVIDIA devices gets vLLM and DeepSpeed on its CPU cores; nothing else differs.
 """
@@ -48,21 +48,25 @@ def defaults() -> dict[str, Any]:
         "clientPod": {"cpu": "100m", "memory": "1Gi"},
         "cpuStage": {"cpu": "500m", "memory": "1Gi"},
     }
-    return shared | (_gpu() if gpus() else _cpu())
+    return shared | (on_gpus(count) if (count := gpus()) else on_cores())
 
 
-def _gpu() -> dict[str, Any]:
+def on_gpus(count: int) -> dict[str, Any]:
+    """Return the values of a machine with that many NVIDIA devices."""
     host = memory() / GIB
     return {
         "device": {"resource": "nvidia.com/gpu"},
-        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": gpus()},
+        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": count},
         "enginePod": {"cpu": "2", "memory": "8Gi"},
         "trainPod": {"cpu": str(cores()), "memory": f"{int(host * 0.9)}Gi"},
     }
 
 
-def _cpu() -> dict[str, Any]:
-    """vLLM's CPU engine: eager, without chunked prefill, which kills it where requests carry seeds (vLLM 0.32)."""
+def on_cores() -> dict[str, Any]:
+    """Return the values of a machine without devices.
+
+    vLLM's CPU engine runs eager and without chunked prefill, which kills it where requests carry seeds (vLLM 0.32).
+    """
     host = memory() / GIB
     return {
         "limits": {

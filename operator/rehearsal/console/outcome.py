@@ -10,9 +10,8 @@ from rich.table import Table
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.cluster.local import LocalCluster
 from rehearsal.console.live import clock
-from rehearsal.controller.observe import read_run
+from rehearsal.console.session import recorded
 from rehearsal.pipeline.stages import Kind
 from rehearsal.report.contents import ReportData
 from rehearsal.report.page import comparison_page
@@ -38,8 +37,7 @@ def summary(name: str, status: RunStatus, page: Path) -> str:
     lines = [f"{name} is complete."]
     if reused:
         lines.append(f"Reused, because the store holds these results already: {', '.join(reused)}.")
-    for stage in ran:
-        lines.append(f"  {stage.name:16} {_took(stage):>6}  {stage.reason}")
+    lines += [f"  {stage.name:16} {_took(stage):>6}  {stage.reason}" for stage in ran]
     facts = {} if not (report := status.stage(Kind.REPORT)) else report.facts
     lines += [f"  {fact:16} {value}" for fact, value in facts.items()]
     return "\n".join([*lines, f"Report: {page}"])
@@ -63,13 +61,12 @@ def print_comparison(console: Console, runs: list[Finished]) -> None:
     reports = {}
     for manifest, platform, state in runs:
         metadata = manifest["metadata"]
-        resource = LocalCluster.recorded(state, "ReconstructionRun", metadata["namespace"], metadata["name"])
-        status = read_run(resource).status if resource else RunStatus()
+        status = recorded(state, metadata) or RunStatus()
         if not (stage := status.stage(Kind.REPORT)) or stage.sealed is None:
             raise Refused(f"{metadata['name']} has no report yet: run `rehearsal run` on its manifest first", "NotFinished")
         page = export_report(platform, manifest, status, state)
         reports[metadata["name"]] = ReportData.model_validate_json((page.parent / "report.json").read_bytes())
-    console.print(comparison_table(reports), markup=False, highlight=False)
+    console.print(comparison_table(reports), markup=False, highlight=False, soft_wrap=True)
     path = runs[0][2] / "report" / "comparison.html"
     path.write_text(comparison_page(reports), encoding="utf-8")
     console.print(f"Page: {path}", markup=False, highlight=False, soft_wrap=True)

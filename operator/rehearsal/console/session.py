@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus
-from rehearsal.cluster.local import Capacity, LocalCluster
+from rehearsal.cluster.capacity import Capacity
+from rehearsal.cluster.local import LocalCluster
+from rehearsal.cluster.objects import Objects
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import cores, gpus, memory
 from rehearsal.controller.act import act
@@ -20,11 +23,19 @@ from rehearsal.controller.plan import decide, inputs_key
 from rehearsal.controller.reconcile import follow
 
 TICK = 0.2
+T = TypeVar("T")
 
 
 def now() -> datetime:
     """Return the time, with its zone."""
     return datetime.now(UTC)
+
+
+def recorded(state: Path, metadata: dict[str, Any]) -> RunStatus | None:
+    """Return the status that an earlier command recorded, if there was one."""
+    folder = state / "objects"
+    resource = Objects(folder).get("ReconstructionRun", metadata["namespace"], metadata["name"]) if folder.is_dir() else None
+    return read_run(resource).status if resource else None
 
 
 def state_folder(manifest: Path, metadata: dict[str, Any]) -> Path:
@@ -54,7 +65,8 @@ async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) 
                 await cluster.patch_status("ReconstructionRun", metadata["namespace"], metadata["name"], before, version)
             while True:
                 seen = await observe(cluster, metadata["namespace"], metadata["name"])
-                assert seen is not None
+                if seen is None:
+                    raise Refused("the run was deleted while it was planned", "Deleted")
                 plan = decide(seen, platform, now())
                 if plan.finished or plan.status.inputs_key == inputs_key(seen.run):
                     return plan.status
@@ -64,10 +76,9 @@ async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) 
 
 async def _recorded(state: Path, metadata: dict[str, Any]) -> dict[str, object] | None:
     """The status of an earlier command on the same run, without what only that command's Jobs can tell."""
-    resource = LocalCluster.recorded(state, "ReconstructionRun", metadata["namespace"], metadata["name"])
-    if resource is None:
+    status = recorded(state, metadata)
+    if status is None:
         return None
-    status = read_run(resource).status
     return status.model_copy(update={"inputs_key": "", "folded": []}).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -78,10 +89,10 @@ async def _cluster(state: Path) -> AsyncIterator[LocalCluster]:
         yield cluster
 
 
-def run_until_done(coroutine: Any) -> Any:
+def run_until_done(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run to the end; SIGINT and SIGTERM cancel it, so that every child process is ended first."""
 
-    async def main() -> Any:
+    async def main() -> T:
         task = asyncio.ensure_future(coroutine)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -33,7 +33,7 @@ def wire(status: RunStatus) -> dict[str, Any]:
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON merge patch (RFC 7396) that makes `after` of `before`: what is gone is null."""
-    patch: dict[str, Any] = {key: None for key in before.keys() - after.keys()}
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
         if isinstance(value, dict) and isinstance(old, dict):

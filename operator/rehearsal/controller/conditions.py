@@ -35,7 +35,9 @@ def of_run(status: RunStatus, run: Run, now: datetime, pinned: bool) -> RunStatu
         return _set(status, run, {"Failed", "Stalled"}, "StageFailed", f"{failed[0].name}: {failed[0].message}", now)
     if pinned and all(stage.state.done for stage in status.stages):
         ran = [stage.name for stage in status.stages if stage.state is State.SUCCEEDED]
-        return _set(status, run, {"Complete", "Ready"}, "Complete", f"{len(ran)} of {len(status.stages)} stages ran for this run", now)
+        return _set(
+            status, run, {"Complete", "Ready"}, "Complete", f"{len(ran)} of {len(status.stages)} stages ran for this run", now
+        )
     words = ", ".join(stage.name for stage in moving) or "next stage"
     return _set(status, run, {"Reconciling"}, "Running", words, now)
 

@@ -90,7 +90,9 @@ def why_failed(job: JobView) -> str:
 
 def again(entry: StageStatus) -> StageStatus:
     """Return the entry ready for its next attempt."""
-    return entry.model_copy(update={"state": State.PENDING, "attempt": entry.attempt + 1, "sealed": None, "exit_code": None, "message": ""})
+    return entry.model_copy(
+        update={"state": State.PENDING, "attempt": entry.attempt + 1, "sealed": None, "exit_code": None, "message": ""}
+    )
 
 
 def void(status: RunStatus, jobs: Iterable[JobView]) -> RunStatus:

@@ -182,9 +182,9 @@ def _stale(world: World) -> tuple[JobView, ...]:
     stale = []
     for job in _live(world.jobs):
         stage = wanted.get((job.stage, job.fingerprint))
-        if stage is None and job.stage != PREFLIGHT.name:
-            stale.append(job)
-        elif stage and job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage):
+        if (stage is None and job.stage != PREFLIGHT.name) or (
+            stage and job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage)
+        ):
             stale.append(job)
     return tuple(stale)
 

@@ -26,8 +26,7 @@ QUIET = {
 """Of every container: no telemetry, no hub, and a home that can be written to."""
 
 HEALTH_PROBE = (
-    "import os, urllib.request as request; "
-    "request.urlopen('http://127.0.0.1:' + os.environ['ENGINE_PORT'] + '/health', timeout=5)"
+    "import os, urllib.request as request; request.urlopen('http://127.0.0.1:' + os.environ['ENGINE_PORT'] + '/health', timeout=5)"
 )
 """An exec probe, because the kubelet asks the pod's address and the engine listens on localhost alone."""
 

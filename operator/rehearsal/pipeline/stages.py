@@ -31,7 +31,7 @@ class Kind(StrEnum):
     REPORT = "report"
 
 
-VERSIONS: Mapping[Kind, int] = {kind: 1 for kind in Kind}
+VERSIONS: Mapping[Kind, int] = dict.fromkeys(Kind, 1)
 """Bumped by hand when a program's output changes meaning; enters the fingerprint."""
 
 ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})

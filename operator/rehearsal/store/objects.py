@@ -1,8 +1,8 @@
 """The port of an object store: the few operations that the commit protocol needs, and what they promise.
 
-    StoreError (69 Unavailable)   the store did not answer; the operation may or may not have happened
-    NotFound                      no object of that key
-    Denied (64 Refused)           the store refuses: bucket, key or permission; names the action
+StoreError (69 Unavailable)   the store did not answer; the operation may or may not have happened
+NotFound                      no object of that key
+Denied (64 Refused)           the store refuses: bucket, key or permission; names the action
 """
 
 from collections.abc import Iterator

@@ -34,7 +34,10 @@ def main() -> int:
         return _fail(arguments.termination_log, error)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            return _fail(arguments.termination_log, DiskError(f"{error.strerror}: {error.filename or arguments.scratch}; make room and run again"))
+            return _fail(
+                arguments.termination_log,
+                DiskError(f"{error.strerror}: {error.filename or arguments.scratch}; make room and run again"),
+            )
         return _bug(arguments.termination_log, error)
     except Exception as error:
         return _bug(arguments.termination_log, error)
@@ -44,7 +47,9 @@ def _run(arguments: argparse.Namespace) -> Termination:
     try:
         task = Task.model_validate_json(arguments.task.read_bytes())
     except ValidationError as error:
-        raise Refused(f"the task file does not fit this release: {error.error_count()} errors; use images of the same release") from error
+        raise Refused(
+            f"the task file does not fit this release: {error.error_count()} errors; use images of the same release"
+        ) from error
     context = Context(task, open_store(task.store), arguments.scratch, arguments.model, slot_of_pod())
     program = importlib.import_module(f"rehearsal.worker.{arguments.program.replace('-', '_')}")
     outcome: Outcome | Termination = program.run(context)
@@ -84,7 +89,11 @@ def _bug(path: Path, error: Exception) -> int:
 def _write(path: Path, termination: Termination) -> None:
     data = termination.model_dump_json(by_alias=True, exclude_defaults=True).encode()
     if len(data) > TERMINATION_BYTES:
-        data = termination.model_copy(update={"refused": {}, "facts": {}}).model_dump_json(by_alias=True, exclude_defaults=True).encode()
+        data = (
+            termination.model_copy(update={"refused": {}, "facts": {}})
+            .model_dump_json(by_alias=True, exclude_defaults=True)
+            .encode()
+        )
     path.write_bytes(data[:TERMINATION_BYTES])
 
 

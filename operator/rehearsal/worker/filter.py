@@ -23,8 +23,7 @@ def run(context: Context) -> Outcome:
     tokenizer = fetch_tokenizer(context, "model")
     intake = Intake(made.count, made.filters, tokenizer.control_ids)
     accepted = [
-        {"id": f"i{number:07d}", "source": row["id"], "text": row["text"]}
-        for number, row in enumerate(_taken(context, intake))
+        {"id": f"i{number:07d}", "source": row["id"], "text": row["text"]} for number, row in enumerate(_taken(context, intake))
     ]
     intake.check()
     if intake.full:

@@ -1,8 +1,10 @@
 """External inputs: where they lie in the store, and the digest a run is pinned to. Read only after the digest is checked."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rehearsal.api.messages import CorruptInput, Refused
+from rehearsal.prompts.template import Message
 from rehearsal.store.objects import NotFound, Objects
 from rehearsal.worker.context import Context
 
@@ -28,3 +30,8 @@ def fetch_file(context: Context, label: str, suffix: str) -> Path:
     path = context.scratch / f"{label.replace('.', '-')}{suffix}"
     context.objects.download(key_of(uri), path)
     return path
+
+
+def as_messages(turns: Iterable[Mapping[str, str]]) -> list[Message]:
+    """Return the turns of a user's row as what the prompts room takes."""
+    return [Message(turn["role"], turn["content"]) for turn in turns]

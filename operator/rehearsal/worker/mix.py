@@ -1,23 +1,23 @@
 """Mix the rehearsal set with the domain set and tokenise both: the training set, in its order, with a card.
 
-Rows longer than `sequenceLength` are refused and counted, never cut.
+Rows longer than `sequenceLength`, or that the template cannot carry, are refused and counted, never cut.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rehearsal.api.messages import Refused
+from rehearsal.data.draw import shuffled
 from rehearsal.data.formats import read_conversations
 from rehearsal.data.mixture import MixturePlan, Source, mixed, plan_mixture
-from rehearsal.data.draw import shuffled
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.masks import tokenise_sample
+from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.worker.context import Context, Outcome
-from rehearsal.worker.inputs import fetch_file
+from rehearsal.worker.inputs import as_messages, fetch_file
 from rehearsal.worker.models import fetch_tokenizer
 
-Messages = list[dict[str, str]]
+Messages = list[Message]
 Row = dict[str, Any]
 
 
@@ -49,21 +49,20 @@ def _domain(context: Context) -> Iterator[tuple[str, Messages]]:
     uri, _ = context.external("domain")
     path = fetch_file(context, "domain", ".jsonl")
     for conversation in read_conversations(path, context.spec.domain.format, uri):
-        yield f"d{conversation.line:07d}", [dict(message) for message in conversation.messages]
+        yield f"d{conversation.line:07d}", as_messages(conversation.messages)
 
 
 def _rehearsal(context: Context) -> Iterator[tuple[str, Messages]]:
     if "rehearsal" in context.stage.inputs:
         for row in context.input("rehearsal").rows():
-            pair: Messages = [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["answer"]}]
-            yield row["id"], pair
+            yield row["id"], [Message("user", row["instruction"]), Message("assistant", row["answer"])]
     elif dataset := context.spec.rehearsal.dataset:
         uri, _ = context.external("rehearsal")
         path = fetch_file(context, "rehearsal", ".jsonl")
         rows = list(read_conversations(path, dataset.format, uri))
         drawn = shuffled(len(rows), context.spec.seed, "dataset")[: dataset.count]
         for index in sorted(drawn):
-            yield f"r{rows[index].line:07d}", [dict(message) for message in rows[index].messages]
+            yield f"r{rows[index].line:07d}", as_messages(rows[index].messages)
 
 
 def _fitting(
@@ -73,15 +72,16 @@ def _fitting(
     for name, messages in rows:
         try:
             sample = tokenise_sample(tokenizer, messages)
-        except Refused as error:
-            raise Refused(f"{source} row {name}: {error}", error.reason) from error
+        except UnencodableError:
+            refused[f"{source}-not-encodable"] += 1
+            continue
         if len(sample.ids) > longest:
             refused[f"{source}-too-long"] += 1
             continue
         yield {"id": name, "source": str(source), "ids": list(sample.ids), "spans": [list(span) for span in sample.spans]}
 
 
-def _facts(plan: MixturePlan, rows: list[Mapping[str, Any]]) -> dict[str, str | int | float]:
+def _facts(plan: MixturePlan, rows: Sequence[Row]) -> dict[str, str | int | float]:
     return {
         "rehearsalRows": plan.rehearsal,
         "domainRows": plan.domain,

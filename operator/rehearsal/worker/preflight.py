@@ -3,6 +3,7 @@
 Answers with the digest of every external input, and with the seals that are in the store already. Seals nothing itself.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +15,17 @@ from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import MAX_ROUNDS, external_inputs, judges, member_input, stages_of
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.masks import tokenise_sample
-from rehearsal.prompts.prequery import pre_query_of
+from rehearsal.prompts.prequery import derive_pre_query
 from rehearsal.prompts.ratings import rating_place
+from rehearsal.prompts.template import UnencodableError
 from rehearsal.report.categories import parse
 from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import NotFound, Objects
 from rehearsal.worker.context import Context
-from rehearsal.worker.inputs import file_digest, key_of
+from rehearsal.worker.inputs import as_messages, file_digest, key_of
 from rehearsal.worker.models import bring_model, check_model, model_digest
 from rehearsal.worker.tasks import check_task, task_digest
+from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
 PROBE = "preflight/create-if-absent"
 
@@ -36,7 +39,7 @@ def run(context: Context) -> Termination:
     tokenizers = {name: _tokenizer(context, name, inputs[name]) for name in inputs if _is_model(name)}
     _check_templates(spec, tokenizers)
     facts |= _check_data(context, tokenizers["baseModel"])
-    _check_memory(context)
+    _check_memory(context, context.scratch / "baseModel")
     if spec.categories:
         parse(objects.get(key_of(spec.categories.uri)))
     return Termination(inputs=inputs, sealed=_seals(context, inputs), facts=facts)
@@ -89,7 +92,7 @@ def _tokenizer(context: Context, name: str, digest: str) -> ChatTokenizer:
 def _check_templates(spec: RunSpec, tokenizers: dict[str, ChatTokenizer]) -> None:
     if not (made := spec.reconstructed):
         return
-    pre_query_of(tokenizers["baseModel"], made.pre_query.text)
+    derive_pre_query(tokenizers["baseModel"], made.pre_query.text)
     if made.judging.mode is JudgingMode.LOG_PROB:
         for judge in judges(made):
             try:
@@ -122,14 +125,29 @@ def _usable(context: Context, uri: str, field: str, layout: DataFormat, tokenize
     fit = long = 0
     for conversation in read_conversations(path, layout, uri):
         try:
-            sample = tokenise_sample(tokenizer, [dict(message) for message in conversation.messages])
-        except Refused as error:
-            raise Refused(f"{uri}, line {conversation.line}: {error}", error.reason) from error
+            sample = tokenise_sample(tokenizer, as_messages(conversation.messages))
+        except UnencodableError as error:
+            raise Refused(f"{uri}, line {conversation.line}: {error}", "BadData") from error
         if len(sample.ids) > context.spec.training.sequence_length:
             long += 1
         else:
             fit += 1
     return fit, long
+
+
+def _check_memory(context: Context, tokenizers: Path) -> None:
+    """Refuse a fine-tune that cannot fit, by the sizes in the store: no weight is read."""
+    limits, training = context.task.limits, context.spec.training
+    if training.processes_per_node > limits.max_ranks:
+        raise Refused(
+            f"spec.training.processesPerNode: {training.processes_per_node} ranks a pod, and this platform's pods hold {limits.max_ranks}",
+            "DoesNotFit",
+        )
+    prefix = f"{key_of(context.spec.base_model.uri)}/"
+    weights = [key for key in context.objects.list(prefix) if key.endswith(".safetensors")]
+    size = sum(context.objects.stat(key).size for key in weights)
+    config = json.loads((tokenizers / "config.json").read_bytes())
+    decide(ModelShape.of(config, size), training, Machine.of(limits, limits.use_cpu))
 
 
 def _seals(context: Context, inputs: dict[str, str]) -> dict[str, str]:

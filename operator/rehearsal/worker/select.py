@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rehearsal.api.messages import TooManyRefused
-from rehearsal.api.run import Reconstructed
+from rehearsal.api.run import Pruning, Reconstructed
 from rehearsal.data.filters import Output, unfit
 from rehearsal.judging.agreement import Leaning, Unit, krippendorff_alpha, leanings, units
 from rehearsal.judging.jury import Fit, Jury, Scores
 from rehearsal.judging.pruning import audited
 from rehearsal.judging.selection import Selected, select
 from rehearsal.pipeline.stages import judges
+from rehearsal.store.commit import File
 from rehearsal.worker.context import Context, Outcome, reconstruction
 
 Fact = str | int | float
@@ -18,7 +19,10 @@ NO_CONTROL: frozenset[int] = frozenset()
 
 
 def run(context: Context) -> Outcome:
-    """Seal rows `{"id", "instruction", "answer", "member", "sample", "mean", "minimum", "verdicts", "decided"}`."""
+    """Seal rows `{"id", "instruction", "answer", "member", "sample", "mean", "minimum", "verdicts", "decided"}`.
+
+    `decided` names the rule that set the winner apart; null where pruning left it unknown.
+    """
     if sealed := context.output.manifest():
         return Outcome(sealed)
     made = reconstruction(context.spec)
@@ -29,13 +33,14 @@ def run(context: Context) -> Outcome:
     nobody = 0
     for instruction, answers, verdicts in _cases(context):
         fit = fitness(answers)
-        if audited(instruction["id"], context.spec.seed, made.count):
+        whole = made.judging.pruning is Pruning.NONE or audited(instruction["id"], context.spec.seed, made.count)
+        if whole:
             judged += units(fit, verdicts)
         chosen = select(jury, verdicts, fit)
         if chosen is None:
             nobody += 1
         else:
-            rows.append(_row(instruction, answers, chosen, names))
+            rows.append(_row(instruction, answers, chosen, names) | {"decided": str(chosen.decided_by) if whole else None})
     if not rows:
         raise TooManyRefused("no instruction has an answer with enough readable verdicts: nothing to train on", "NothingToTrain")
     shards = context.commit_rows(rows, {"no-answer": nobody} if nobody else {})
@@ -56,7 +61,9 @@ def _cases(context: Context) -> Iterator[tuple[Mapping[str, Any], list[list[Mapp
         yield instruction, [row["answers"] for row in answered], [row["scores"] for row in judged]
 
 
-def _row(instruction: Mapping[str, Any], answers: list[list[Mapping[str, Any]]], chosen: Selected, names: list[str]) -> dict[str, Any]:
+def _row(
+    instruction: Mapping[str, Any], answers: list[list[Mapping[str, Any]]], chosen: Selected, names: list[str]
+) -> dict[str, Any]:
     return {
         "id": instruction["id"],
         "instruction": instruction["text"],
@@ -66,13 +73,12 @@ def _row(instruction: Mapping[str, Any], answers: list[list[Mapping[str, Any]]],
         "mean": round(chosen.mean, 4),
         "minimum": round(chosen.minimum, 4),
         "verdicts": chosen.verdicts,
-        "decided": str(chosen.decided_by),
     }
 
 
 def _facts(made: Reconstructed, jury: Jury, judged: list[Unit]) -> dict[str, Fact]:
     """Agreement between the judges, from the instructions that all of them judged in full."""
-    facts: dict[str, Fact] = {"audited": len(judged)}
+    facts: dict[str, Fact] = {"auditedAnswers": len(judged)}
     alpha = krippendorff_alpha(judged)
     if alpha is not None:
         facts["alpha"] = round(alpha, 4)
@@ -98,7 +104,7 @@ Rows: `id`, `instruction`, `answer`, `member`, `sample`, `mean` and `minimum` of
 """
 
 
-def _card(context: Context, made: Reconstructed, count: int) -> Any:
+def _card(context: Context, made: Reconstructed, count: int) -> File:
     path = context.scratch / "README.md"
     path.write_text(
         CARD.format(

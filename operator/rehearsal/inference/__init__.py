@@ -1,0 +1,1 @@
+"""Clients of inference engines: our own vLLM server on localhost."""

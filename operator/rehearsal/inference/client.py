@@ -1,0 +1,158 @@
+"""The client of one vLLM server on localhost: waits for it, makes sure who it is, and repeats what it leaves unanswered.
+
+RequestRefusedError   70  the server says that the request itself is wrong: a fault of ours
+Refused          64  the server serves another model
+DeviceUnusable   75  the server is gone, hangs, or fails the same request for too long
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+
+from rehearsal.api.messages import DeviceUnusable, Refused, StageError
+from rehearsal.inference.completion import Completion, CompletionRequest, UnreadableAnswerError, parse_completion
+
+KEEP_ALIVE_SECONDS = 2
+"""Less than vLLM's own 5 s: a connection that the server closes at the moment it is used again costs a repeat."""
+
+REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class RequestRefusedError(StageError):
+    """The server understood the request and finds it wrong; repeating it is useless."""
+
+    reason = "RequestRefused"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits, in seconds. A sidecar that died is restarted and loads its model anew."""
+
+    start: float = 1800
+    canary: float = 180
+    repeat: float = 900
+    request: float = 300
+    token: float = 0.5
+    first_pause: float = 0.25
+    longest_pause: float = 15
+
+    def of_request(self, request: CompletionRequest) -> float:
+        """Return when an answer of that length is given up: a full queue, and every token slower than any engine."""
+        return self.request + self.token * request.max_tokens
+
+    def pause(self, failures: int) -> float:
+        """Return a jittered pause that doubles with every failure."""
+        longest: float = min(self.longest_pause, self.first_pause * 2 ** min(failures, 16))
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+class _UnansweredError(Exception):
+    """The server gave no answer, or one of its own faults: worth a repeat."""
+
+
+class Engine:
+    """A server that is up, serves the model asked for, and has completed a canary. Made by `connect`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, model: str, patience: Patience) -> None:
+        self._session, self._url, self._model, self._patience = session, url, model, patience
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Return the engine's answer, however often it takes; DeviceUnusable when it stays away too long."""
+        loop, failures, first = asyncio.get_running_loop(), 0, 0.0
+        while True:
+            try:
+                return await self._once(request, self._patience.of_request(request))
+            except _UnansweredError as error:
+                first = first if failures else loop.time()
+                if loop.time() - first > self._patience.repeat:
+                    text = f"the engine left a request unanswered {failures + 1} times in {self._patience.repeat:.0f} s: {error}"
+                    raise DeviceUnusable(text, "EngineGone") from error
+            except TimeoutError:
+                first = first if failures else loop.time()
+                await self.canary()
+            await asyncio.sleep(self._patience.pause(failures))
+            failures += 1
+
+    async def canary(self) -> None:
+        """Complete one token, or raise DeviceUnusable: a server can call itself healthy while its device hangs."""
+        request = CompletionRequest(prompt=(0,), max_tokens=1)
+        try:
+            async with asyncio.timeout(self._patience.canary):
+                for failures in range(1 << 30):
+                    try:
+                        await self._once(request, self._patience.canary)
+                    except _UnansweredError:
+                        await asyncio.sleep(self._patience.pause(failures))
+                    else:
+                        return
+        except TimeoutError as error:
+            text = f"the engine did not complete one token in {self._patience.canary:.0f} s: its device or its process hangs"
+            raise DeviceUnusable(text, "EngineHangs") from error
+
+    async def _once(self, request: CompletionRequest, seconds: float) -> Completion:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._session.post(
+                f"{self._url}/v1/completions", json=request.wire(self._model), timeout=timeout
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    await _raise_for(response)
+                return parse_completion(request, await response.json())
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError, UnreadableAnswerError) as error:
+            raise _UnansweredError(str(error) or type(error).__name__) from error
+
+
+async def _raise_for(response: aiohttp.ClientResponse) -> None:
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
+        raise _UnansweredError(f"HTTP {response.status}")
+    text = (await response.text())[:300]
+    raise RequestRefusedError(f"the engine refuses a request (HTTP {response.status}): {text}")
+
+
+@asynccontextmanager
+async def connect(url: str, model: str, max_model_len: int, patience: Patience = Patience()) -> AsyncIterator[Engine]:
+    """Yield the engine at that URL once it is healthy, serves `model` at that length, and has completed a canary."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        await _wait_for_health(session, url, patience)
+        await _check_model(session, url, model, max_model_len)
+        engine = Engine(session, url, model, patience)
+        await engine.canary()
+        yield engine
+
+
+async def _wait_for_health(session: aiohttp.ClientSession, url: str, patience: Patience) -> None:
+    try:
+        async with asyncio.timeout(patience.start):
+            for failures in range(1 << 30):
+                try:
+                    async with session.get(f"{url}/health") as response:
+                        if response.status == HTTPStatus.OK:
+                            return
+                except (aiohttp.ClientError, OSError):
+                    pass
+                await asyncio.sleep(min(1.0, patience.pause(failures)))
+    except TimeoutError as error:
+        raise DeviceUnusable(f"no healthy engine at {url} after {patience.start:.0f} s; its log says why", "EngineGone") from error
+
+
+async def _check_model(session: aiohttp.ClientSession, url: str, model: str, max_model_len: int) -> None:
+    try:
+        async with session.get(f"{url}/v1/models", timeout=aiohttp.ClientTimeout(total=60)) as response:
+            served = {entry["id"]: entry["max_model_len"] for entry in (await response.json())["data"]}
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DeviceUnusable(f"the engine at {url} does not say what it serves ({type(error).__name__})", "EngineGone") from error
+    if model not in served:
+        names = ", ".join(sorted(served)) or "nothing"
+        raise Refused(f"the engine at {url} serves {names}, not {model}: does another server hold the port?", "WrongModel")
+    if served[model] != max_model_len:
+        raise Refused(
+            f"the engine at {url} serves {served[model]} tokens, the run asks for maxModelLen {max_model_len}", "WrongModel"
+        )

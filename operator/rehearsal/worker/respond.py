@@ -1,0 +1,88 @@
+"""A member of the committee answers every instruction L times."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rehearsal.api.messages import Usage
+from rehearsal.api.run import Sampling
+from rehearsal.inference.client import Engine
+from rehearsal.inference.completion import Choice, CompletionRequest
+from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.conversation import encode_conversation
+from rehearsal.prompts.template import Message, UnencodableError
+from rehearsal.prompts.turns import assistant_end_ids
+from rehearsal.store.commit import Artifact
+from rehearsal.worker.context import Context, Outcome, reconstruction
+from rehearsal.worker.engine_stage import max_model_len, room_for, row_seed, run_on_engine
+from rehearsal.worker.shards import Made, Work
+from rehearsal.worker.slices import rows_between
+
+Instruction = Mapping[str, Any]
+BROKEN = "control-token"
+"""The `finish` of an answer with a control token inside: the member fell out of its role. Later stages have other tokenizers
+and could not tell; to them it is one more answer that did not stop where it should."""
+
+
+def run(context: Context) -> Outcome:
+    """Seal rows `{"id", "answers": [{"text", "ids", "finish"}, …]}`; an instruction that the member cannot be asked has none."""
+    return run_on_engine(context, _Responding.of)
+
+
+@dataclass(frozen=True)
+class _Responding:
+    fingerprint: str
+    instructions: Artifact
+    answers: int
+    sampling: Sampling
+    max_model_len: int
+    tokenizer: ChatTokenizer
+    end_ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, context: Context) -> "_Responding":
+        committee, tokenizer = reconstruction(context.spec).committee, ChatTokenizer.load(context.model_dir)
+        return cls(
+            context.output.fingerprint,
+            context.input("instructions"),
+            committee.responses_per_member,
+            committee.sampling,
+            max_model_len(context),
+            tokenizer,
+            tuple(sorted(assistant_end_ids(tokenizer))),
+        )
+
+    @property
+    def work(self) -> Work[Instruction]:
+        return Work(self.instructions.sealed().rows, lambda start, stop: rows_between(self.instructions, start, stop))
+
+    async def produce(self, engine: Engine, index: int, item: Instruction) -> Made:
+        prompt = self._prompt(item["text"])
+        room = room_for(self.sampling.max_tokens, len(prompt), self.max_model_len)
+        if not prompt or room < 1:
+            return {"id": item["id"], "answers": []}, Usage()
+        # Greedy answers are all the same one, and engines refuse to draw it more than once.
+        greedy = self.sampling.temperature == 0
+        request = CompletionRequest(
+            prompt=prompt,
+            max_tokens=room,
+            n=1 if greedy else self.answers,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            stop_ids=self.end_ids,
+            seed=row_seed(self.fingerprint, index),
+        )
+        completion = await engine.complete(request)
+        choices = completion.choices * (self.answers if greedy else 1)
+        return {"id": item["id"], "answers": [self._answer(choice) for choice in choices]}, completion.usage
+
+    def _prompt(self, text: str) -> tuple[int, ...]:
+        try:
+            return tuple(encode_conversation(self.tokenizer, [Message("user", text)], add_generation_prompt=True))
+        except UnencodableError:
+            return ()
+
+    def _answer(self, choice: Choice) -> dict[str, object]:
+        whole = self.tokenizer.control_ids.isdisjoint(choice.ids)
+        finish = choice.finish if whole else BROKEN
+        return {"text": self.tokenizer.decode(choice.ids), "ids": list(choice.ids), "finish": finish}

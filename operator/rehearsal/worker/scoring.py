@@ -1,0 +1,87 @@
+"""One judge's way to a score: the verdict it writes after a reason, or the probabilities of the five rating tokens."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rehearsal.api.messages import Usage
+from rehearsal.api.run import Judging, JudgingMode
+from rehearsal.inference.client import Engine
+from rehearsal.inference.completion import CompletionRequest
+from rehearsal.judging.rubric import judge_messages
+from rehearsal.judging.verdict import RATINGS, expected_rating, parse_verdict
+from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.conversation import encode_conversation
+from rehearsal.prompts.ratings import RatingPlace, rating_place
+from rehearsal.prompts.template import Message, UnencodableError
+from rehearsal.prompts.turns import assistant_end_ids
+from rehearsal.worker.engine_stage import room_for
+
+Scored = tuple[float | None, Usage]
+ABSTAINED: Scored = (None, Usage())
+"""The judge cannot be shown the case: too long for it, or not to be encoded."""
+
+
+class Scorer(Protocol):
+    """Scores one response to one instruction; None is an abstention."""
+
+    async def score(self, engine: Engine, instruction: str, response: str) -> Scored:
+        """Return (score, what it consumed)."""
+        ...
+
+
+def scorer(judging: Judging, tokenizer: ChatTokenizer, max_model_len: int) -> Scorer:
+    """Return the run's kind of scorer; Refused when this judge's tokenizer cannot give that kind."""
+    questions = Questions(judging.rubric, tokenizer)
+    if judging.mode is JudgingMode.LOG_PROB:
+        return _Probable(questions, rating_place(tokenizer), max_model_len)
+    return _Written(questions, tuple(sorted(assistant_end_ids(tokenizer))), judging.max_tokens, max_model_len)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a judge is asked, as token ids."""
+
+    rubric: str
+    tokenizer: ChatTokenizer
+
+    def prompt(self, instruction: str, response: str) -> tuple[int, ...] | None:
+        """Return the prompt up to the judge's first word, or None where the case cannot be encoded."""
+        messages = [Message(**message) for message in judge_messages(self.rubric, instruction, response)]
+        try:
+            return tuple(encode_conversation(self.tokenizer, messages, add_generation_prompt=True))
+        except UnencodableError:
+            return None
+
+
+@dataclass(frozen=True)
+class _Probable:
+    questions: Questions
+    place: RatingPlace
+    max_model_len: int
+
+    async def score(self, engine: Engine, instruction: str, response: str) -> Scored:
+        prompt = self.questions.prompt(instruction, response)
+        if prompt is None or room_for(1, len(prompt) + len(self.place.prefix_ids), self.max_model_len) < 1:
+            return ABSTAINED
+        request = CompletionRequest((*prompt, *self.place.prefix_ids), max_tokens=1, rating_ids=self.place.rating_ids)
+        completion = await engine.complete(request)
+        given = completion.choices[0].logprobs or {}
+        by_rating = {rating: given.get(id_) for rating, id_ in zip(RATINGS, self.place.rating_ids, strict=True)}
+        return expected_rating(by_rating), completion.usage
+
+
+@dataclass(frozen=True)
+class _Written:
+    questions: Questions
+    end_ids: tuple[int, ...]
+    max_tokens: int
+    max_model_len: int
+
+    async def score(self, engine: Engine, instruction: str, response: str) -> Scored:
+        prompt = self.questions.prompt(instruction, response)
+        room = room_for(self.max_tokens, len(prompt or ()), self.max_model_len)
+        if prompt is None or room < 1:
+            return ABSTAINED
+        completion = await engine.complete(CompletionRequest(prompt, max_tokens=room, stop_ids=self.end_ids))
+        said = completion.choices[0]
+        return parse_verdict(self.questions.tokenizer.decode(said.ids), said.finish), completion.usage

@@ -1,0 +1,102 @@
+"""Train the base model on the mix: torchrun and DeepSpeed do the work; this program gives it to them and seals what they made.
+
+Not covered: a checkpoint on SIGTERM. A run that is stopped goes on from its last one by the clock.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rehearsal.api.messages import Refused
+from rehearsal.data.steps import StepPlan
+from rehearsal.store.commit import Manifest
+from rehearsal.worker.checkpoints import Checkpoints, World
+from rehearsal.worker.context import Context, Outcome, log
+from rehearsal.worker.torchrun import run_ranks
+from rehearsal.worker.training.memory import Machine, ModelShape, decide
+from rehearsal.worker.training.rows import write_rows
+from rehearsal.worker.training.settings import Settings
+from rehearsal.worker.watch import Watch
+from rehearsal.worker.weights import beside_weights, weight_bytes
+
+
+def run(context: Context) -> Outcome:
+    """Seal the tuned model: the base model's files, with its weights replaced."""
+    if sealed := context.output.manifest():
+        return Outcome(sealed)
+    training, limits = context.spec.training, context.task.limits
+    need = decide(_shape(context.model_dir), training, Machine.of(limits, limits.use_cpu))
+    log(f"needed: {need.words}")
+    work = context.scratch / "training"
+    shutil.rmtree(work, ignore_errors=True)
+    lengths = write_rows(context.input("mix").rows(), work / "rows")
+    if not lengths:
+        raise Refused("the mix holds no row to train on: see what select and mix refused", "NothingToTrain")
+    ranks = training.nodes * training.processes_per_node
+    settings = _settings(context, work, need.offload)
+    plan = settings.plan(lengths, ranks)
+    world = World(plan_digest=plan.digest, ranks=ranks, zero_stage=training.zero_stage, offload=need.offload)
+    settings = _resumed(settings, Checkpoints(context.output), world, work / "resumed")
+    settings.save(work / "settings.json")
+    with Watch(context, Path(settings.checkpoints), world, len(plan.steps)) as watch:
+        run_ranks(work / "settings.json", Path(settings.events), ranks, watch.heard)
+    return Outcome(_seal(context, Path(settings.export), plan, lengths, watch.loss))
+
+
+def _shape(model: Path) -> ModelShape:
+    try:
+        config = json.loads((model / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise Refused(f"spec.baseModel: config.json cannot be read: {error}", "ModelUnusable") from error
+    return ModelShape.of(config, weight_bytes(model))
+
+
+def _settings(context: Context, work: Path, offload: bool) -> Settings:
+    training, work = context.spec.training, work.resolve()
+    return Settings(
+        model=str(context.model_dir.resolve()),
+        rows=str(work / "rows"),
+        export=str(work / "export"),
+        checkpoints=str(work / "checkpoints"),
+        events=str(work / "events.jsonl"),
+        resume=None,
+        resume_step=0,
+        global_batch=training.global_batch,
+        sequence_length=training.sequence_length,
+        epochs=training.epochs,
+        packing=training.packing,
+        seed=f"{context.spec.seed}/{context.spec.rerun}",
+        learning_rate=training.learning_rate,
+        warmup_fraction=training.warmup_fraction,
+        zero_stage=training.zero_stage,
+        offload=offload,
+        gradient_checkpointing=training.gradient_checkpointing,
+        checkpoint_minutes=training.checkpoint_minutes,
+    )
+
+
+def _resumed(settings: Settings, checkpoints: Checkpoints, world: World, into: Path) -> Settings:
+    """Go on from the last sealed checkpoint, if there is one."""
+    if (saved := checkpoints.latest()) is None:
+        return settings
+    folder = checkpoints.fetch(saved, world, into)
+    log(f"going on from the checkpoint at step {saved.step}")
+    return replace(settings, resume=str(folder.resolve()), resume_step=saved.step)
+
+
+def _seal(context: Context, exported: Path, plan: StepPlan, lengths: Sequence[int], loss: float) -> Manifest:
+    epochs = context.spec.training.epochs
+    paths = [*sorted(exported.iterdir()), *beside_weights(context.model_dir)]
+    return context.output.seal(
+        0,
+        files=[context.output.add_file(path.name, path) for path in paths],
+        facts={
+            "steps": len(plan.steps),
+            "samples": len(lengths) * epochs,
+            "tokens": sum(lengths) * epochs,
+            "finalLoss": round(loss, 6),
+            "planDigest": plan.digest,
+        },
+    )

@@ -1,0 +1,47 @@
+"""From an exception on a rank to the end of the stage, as an event for the parent."""
+
+from pathlib import Path
+
+import torch
+
+from rehearsal.api.messages import DeviceUnusable, Refused, StageError
+from rehearsal.worker.training.events import FAILED, tell
+
+COLLECTIVE_WORDS = ("gloo", "NCCL", "nccl", "Connection closed by peer", "Connection reset", "TCPStore", "Broken pipe")
+
+
+def ending(error: Exception, rank: int) -> StageError | None:
+    """Return the stage's end that an exception stands for; None is a bug of ours."""
+    if isinstance(error, StageError):
+        return error
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return Refused(f"GPU {rank} ran out of memory: {_numbers(rank)}", "OutOfMemory")
+    if isinstance(error, torch.AcceleratorError):
+        return DeviceUnusable(f"the device of rank {rank} is unusable: {_first_line(error)}")
+    if isinstance(error, distributed_errors()) or any(word in str(error) for word in COLLECTIVE_WORDS):
+        return DeviceUnusable(f"rank {rank} lost the other ranks: {_first_line(error)}", "RankLost")
+    return None
+
+
+def report(events: Path, error: Exception, rank: int) -> None:
+    """Tell the parent how this rank ended."""
+    end = ending(error, rank)
+    if end is None:
+        tell(events, FAILED, code=70, reason="Bug", message=f"rank {rank}: {type(error).__name__}: {_first_line(error)}"[:1000])
+    else:
+        tell(events, FAILED, code=int(end.code), reason=end.reason, message=str(end)[:1500])
+
+
+def distributed_errors() -> tuple[type[Exception], ...]:
+    """Return the exception types of a failed collective."""
+    return (torch.distributed.DistError, torch.distributed.DistNetworkError)
+
+
+def _numbers(rank: int) -> str:
+    free, total = torch.cuda.mem_get_info()
+    peak = torch.cuda.max_memory_allocated()
+    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB were free, {peak / 1e9:.1f} GB were in use at the peak"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]

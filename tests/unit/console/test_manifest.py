@@ -1,0 +1,100 @@
+"""A wrong manifest is told by file, line and field, before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from rehearsal.api.messages import Refused
+from rehearsal.console.machine import defaults
+from rehearsal.console.manifest import read_manifest, read_platform
+
+GOOD = """\
+apiVersion: rehearsal.dev/v1alpha1
+kind: ReconstructionRun
+metadata:
+  name: medical
+spec:
+  baseModel:
+    uri: store://base
+  domain:
+    uri: store://domain.jsonl
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(Refused) as refused:
+        read_manifest(written(folder, text))
+    return str(refused.value)
+
+
+def test_a_good_manifest_is_read_with_the_papers_defaults(tmp_path: Path) -> None:
+    manifest, spec = read_manifest(written(tmp_path, GOOD))
+    assert manifest["metadata"]["namespace"] == "default"
+    assert (spec.training.learning_rate, spec.training.global_batch, spec.mixture.domain_fraction) == (1e-6, 64, 0.17)
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        ("  trainign: {epochs: 1}\n", "run.yaml:10: spec.trainign: there is no such field"),
+        ("  training: {epochs: none}\n", "run.yaml:10: spec.training.epochs"),
+        ("  training:\n    learningRate: 7\n", "run.yaml:11: spec.training.learningRate: input should be less than or equal to 1"),
+        ("  evaluation: {suite: open-llm-leaderboard-v2}\n", "spec.evaluation.suite: is not available in this release"),
+        ("  mixture: {unit: Tokens}\n", "spec.mixture.unit: is not available in this release"),
+        ("  rehearsal:\n    reconstructed:\n      judging: {judges: [nobody]}\n", "judging.judges names nobody"),
+        ("  rehearsal: {dataset: {preset: tulu-v2-mix}}\n", "spec.rehearsal.dataset.preset: is not available in this release"),
+        ("  training: {nodes: 2}\n", "spec.training.nodes: is not available in this release"),
+    ],
+)
+def test_what_is_wrong_is_named_by_line_and_field(tmp_path: Path, added: str, words: str) -> None:
+    assert words in refusal(tmp_path, GOOD + added)
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    text = refusal(tmp_path, GOOD + "  trainign: {}\n  seed: -1\n")
+    assert "spec.trainign" in text
+    assert "spec.seed" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "run.yaml:1: holds no mapping"),
+        ("a: [", "not YAML"),
+        (GOOD.replace("v1alpha1", "v2"), "run.yaml:1: apiVersion: must be rehearsal.dev/v1alpha1"),
+        (GOOD.replace("name: medical", "name: Medical_1"), "run.yaml:4: metadata.name"),
+        (GOOD.replace("uri: store://base", "uri: hf://owner/name@" + "a" * 40), "spec.baseModel.uri: is not available in this release"),
+        (GOOD.replace("uri: store://base", "uri: /models/base"), "run.yaml:7: spec.baseModel.uri"),
+    ],
+)
+def test_what_is_not_a_manifest_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    assert words in refusal(tmp_path, text)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="there is no such file"):
+        read_manifest(tmp_path / "absent.yaml")
+
+
+def test_a_platform_file_lies_on_top_of_the_machine_and_its_folders_are_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text("stores:\n  default: {folder: {path: artifacts}}\nbackoffLimit: 1\n")
+    platform = read_platform(path, defaults())
+    folder = platform.stores["default"].folder
+    assert folder is not None
+    assert folder.path == str(tmp_path / "artifacts")
+    assert platform.backoff_limit == 1
+    assert platform.progress_seconds == 1
+
+
+def test_a_wrong_platform_field_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text("stores:\n  default: {folder: {path: a}}\nengines: {}\n")
+    with pytest.raises(Refused, match="platform.engines: there is no such field"):
+        read_platform(path, defaults())

@@ -1,0 +1,152 @@
+"""What a Job says: identity, task, security, retries. The same on a cluster and on one machine but for the platform's values."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rehearsal
+from rehearsal.api.platform import Platform
+from rehearsal.api.task import Task
+from rehearsal.cluster import fields
+from rehearsal.console.machine import defaults, on_cores, on_gpus
+from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
+from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stages import Stage, stages_of
+from tests.unit.worlds import INPUTS, a_platform, parsed
+
+SPEC = parsed(training={"processesPerNode": 8}, baseModel={"uri": "store://base", "serving": {"tensorParallel": 4, "replicas": 2}})
+STAGES = {stage.name: stage for stage in stages_of(SPEC)}
+KNOWN = fingerprints(stages_of(SPEC), INPUTS)
+GPU = a_platform(device={"resource": "nvidia.com/gpu"})
+
+
+def job_of(stage: Stage, platform: Platform = GPU) -> dict[str, Any]:
+    order = Order("research", "medical", "uid-1", SPEC, stage, KNOWN[stage.name], 0, 1, INPUTS, KNOWN)
+    return build_job(order, platform)
+
+
+def pod_of(stage: str, platform: Platform = GPU) -> dict[str, Any]:
+    return job_of(STAGES[stage], platform)["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod["initContainers"], *pod["containers"]]
+
+
+def test_names_are_functions_of_identity_short_and_without_collision() -> None:
+    name = job_name("a" * 63, "uid", "judge-" + "b" * 32, "f" * 64, 3)
+    assert len(name) <= 52
+    assert name == job_name("a" * 63, "uid", "judge-" + "b" * 32, "f" * 64, 3)
+    pairs = [("a-b", "c"), ("a", "b-c")]
+    assert len({job_name(run, "uid", stage, "f" * 64, 0) for run, stage in pairs}) == 2
+    assert len({job_name("run", "uid", "mix", "f" * 64, attempt) for attempt in range(3)}) == 3
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_pod_passes_pod_security_restricted(name: str) -> None:
+    pod = pod_of(name)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert all(set(volume) <= {"name", "emptyDir", "downwardAPI"} for volume in pod["volumes"])
+    assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
+    for container in containers(pod):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert container["resources"]["requests"] == container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_job_has_a_deadline_and_a_bound_on_retries(name: str) -> None:
+    spec = job_of(STAGES[name])["spec"]
+    assert spec["activeDeadlineSeconds"] > 0
+    assert spec["backoffLimit"] >= 0
+    rules = spec["podFailurePolicy"]["rules"]
+    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert rules[1]["onExitCodes"]["values"] == [64, 65, 66]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_local_cluster_honours_every_field_that_is_written(name: str) -> None:
+    fields.check(job_of(STAGES[name], Platform.model_validate(defaults())))
+
+
+def test_engine_pods_gate_the_client_on_an_engine_that_listens_on_localhost() -> None:
+    pod = pod_of("elicit")
+    load, engine = pod["initContainers"]
+    assert load["name"] == "load-model"
+    assert engine["restartPolicy"] == "Always"
+    assert engine["startupProbe"]
+    assert engine["command"][engine["command"].index("--host") + 1] == "127.0.0.1"
+    assert "--trust-remote-code" not in engine["command"]
+    assert engine["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert job_of(STAGES["elicit"])["spec"]["completions"] == 2
+
+
+def test_the_trainer_has_all_its_devices_in_one_pod() -> None:
+    main = pod_of("train")["containers"][0]
+    assert main["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert main["image"] == GPU.images.trainer
+
+
+def test_cpu_stages_hold_no_device_and_no_model() -> None:
+    for name in ("filter", "select", "mix", "report"):
+        pod = pod_of(name)
+        assert pod["initContainers"] == []
+        assert "nvidia.com/gpu" not in pod["containers"][0]["resources"]["limits"]
+
+
+def test_a_pod_is_told_its_task_by_an_annotation() -> None:
+    template = job_of(STAGES["mix"])["spec"]["template"]
+    task = Task.model_validate_json(template["metadata"]["annotations"]["rehearsal.dev/task"])
+    assert (task.stage, task.fingerprint, task.spec, task.inputs) == ("mix", KNOWN["mix"], SPEC, INPUTS)
+
+
+def test_labels_are_short_enough_for_kubernetes() -> None:
+    labels = job_of(STAGES["judge-peer"])["metadata"]["labels"]
+    assert all(len(value) <= 63 for value in labels.values())
+
+
+def test_execution_changes_with_the_knobs_that_do_not_change_the_output() -> None:
+    stage = STAGES["elicit"]
+    assert execution_digest(parsed(), stage) != execution_digest(parsed(queueName="gpu"), stage)
+    assert execution_digest(parsed(), stage) == execution_digest(parsed(mixture={"domainFraction": 0.5}), stage)
+
+
+def test_one_machine_and_a_cluster_differ_only_in_the_platforms_values() -> None:
+    local = Platform.model_validate(defaults() | on_gpus(8))
+    for stage in STAGES.values():
+        assert shape(job_of(stage, local)) == shape(job_of(stage, GPU)) == shape(job_of(stage, Platform.model_validate(defaults() | on_cores())))
+
+
+def shape(value: Any) -> Any:
+    """Keys and lengths of lists but for what a platform may list: its own arguments, environment and resources."""
+    if isinstance(value, dict):
+        return {key: None if key in ("env", "command", "requests", "limits") else shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value]
+    return type(value).__name__
+
+
+def test_pods_are_born_in_one_module_alone() -> None:
+    root = Path(rehearsal.__file__).parent
+    writers = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        and {"containers", "restartPolicy"} & {key.value for key in node.keys if isinstance(key, ast.Constant)} >= {"containers"}
+    }
+    assert writers == {"manifests/pod.py"}
+
+
+def test_the_manifest_is_plain_json() -> None:
+    for stage in STAGES.values():
+        assert json.loads(json.dumps(job_of(stage))) == job_of(stage)

@@ -1,0 +1,100 @@
+"""What a stage's identity depends on, and what it does not."""
+
+import pytest
+
+from rehearsal.api.run import RunSpec
+from rehearsal.pipeline.fingerprint import changed, fingerprints, parts
+from rehearsal.pipeline.stages import Kind, external_inputs, round_rows, stages_of
+from tests.unit.worlds import INPUTS, a_spec, parsed
+
+
+def known(spec: RunSpec) -> dict[str, str]:
+    return fingerprints(stages_of(spec), INPUTS)
+
+
+def differing(before: RunSpec, after: RunSpec) -> set[str]:
+    old, new = known(before), known(after)
+    return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+
+
+def test_every_stage_reads_only_earlier_ones() -> None:
+    earlier: set[str] = set()
+    for stage in stages_of(parsed(), rounds=3):
+        assert set(stage.inputs.values()) <= earlier
+        earlier.add(stage.name)
+
+
+def test_names_of_all_stages_differ_and_fingerprints_too() -> None:
+    stages = stages_of(parsed(), rounds=2)
+    assert len({stage.name for stage in stages}) == len(stages)
+    assert len(set(fingerprints(stages, INPUTS).values())) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("change", "affected"),
+    [
+        ({"training": {"learningRate": 2e-6}}, {"train", "evaluate-tuned", "report"}),
+        ({"evaluation": {"tasks": [{"name": "general", "uri": "store://x"}], "limit": 5}}, {"evaluate-base", "evaluate-tuned", "report"}),
+        ({"mixture": {"domainFraction": 0.2}}, {"mix", "train", "evaluate-tuned", "report"}),
+        ({"queueName": "gpu"}, set()),
+        ({"suspend": True}, set()),
+        ({"retry": "2"}, set()),
+        ({"scheduling": {"nodeSelector": {"gpu": "h100"}}}, set()),
+        ({"ttlSecondsAfterFinished": 5}, set()),
+        ({"training": {"zeroStage": 2, "offload": "Optimizer", "checkpointMinutes": 5}}, set()),
+        ({"baseModel": {"uri": "store://base", "serving": {"replicas": 4, "tensorParallel": 8}}}, set()),
+    ],
+)
+def test_an_edit_affects_exactly_the_stages_it_can_change(change: dict[str, object], affected: set[str]) -> None:
+    assert differing(parsed(), parsed(**change)) == affected
+
+
+def test_a_new_seed_and_a_rerun_run_every_sampled_stage_anew_but_not_the_base_models_evaluation() -> None:
+    for change in ({"seed": 1}, {"rerun": "2"}):
+        untouched = set(known(parsed())) - differing(parsed(), parsed(**change))
+        assert untouched == {"evaluate-base"}
+
+
+def test_a_control_shares_the_base_models_evaluation_with_the_run_it_controls() -> None:
+    run, control = known(parsed()), known(parsed(rehearsal={}))
+    assert run["evaluate-base"] == control["evaluate-base"]
+    assert run["mix"] != control["mix"]
+
+
+def test_a_members_name_is_not_part_of_its_answers_identity() -> None:
+    spec = a_spec()
+    spec["rehearsal"]["reconstructed"]["committee"]["members"][1]["name"] = "other"
+    renamed = RunSpec.model_validate(spec)
+    inputs = INPUTS | {"model-other": INPUTS["model-peer"]}
+    assert fingerprints(stages_of(renamed), inputs)["respond-other"] == known(parsed())["respond-peer"]
+
+
+def test_another_digest_of_an_input_changes_what_reads_it() -> None:
+    after = fingerprints(stages_of(parsed()), INPUTS | {"domain": "0" * 64})
+    before = known(parsed())
+    assert {name for name in before if before[name] != after[name]} == {"mix", "train", "evaluate-tuned", "report"}
+
+
+def test_what_changed_is_said_by_path() -> None:
+    def of(spec: RunSpec) -> dict[str, str]:
+        table = {stage.name: stage for stage in stages_of(spec)}
+        return parts(table["train"], INPUTS, known(spec))
+
+    assert changed(of(parsed()), of(parsed(training={"epochs": 2}))) == "spec.training.epochs changed"
+    assert changed(of(parsed()), of(parsed())) == ""
+
+
+def test_more_rounds_of_elicitation_change_no_other_stage() -> None:
+    one, three = fingerprints(stages_of(parsed()), INPUTS), fingerprints(stages_of(parsed(), 3), INPUTS)
+    assert one.items() <= three.items()
+    assert set(three) - set(one) == {"elicit-2", "elicit-3"}
+
+
+def test_the_first_round_elicits_a_little_more_than_asked() -> None:
+    assert round_rows(100_000, 1) == 105_008
+    assert round_rows(100_000, 2) == 25_008
+
+
+def test_inputs_are_every_uri_of_the_spec() -> None:
+    assert set(external_inputs(parsed())) == set(INPUTS)
+    assert all(stage.kind is not Kind.PREFLIGHT for stage in stages_of(parsed()))
