@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cluster_jobs import NAMESPACE, job_of, run_of, too_big, until
 
 from rehearsal.cluster.local import Capacity, LocalCluster
 from rehearsal.cluster.port import AlreadyExists, Cluster, Conflict, Invalid, NotFound
+from tests.contract.cluster_jobs import NAMESPACE, job_of, run_of, too_big, until
 
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Cluster]]] = {
     "local": lambda state: LocalCluster(state, Capacity(cpu=2, memory=1 << 30)),
@@ -64,7 +64,10 @@ async def test_objects_are_selected_by_all_labels_and_by_namespace(cluster):
         await cluster.create(manifest)
 
     async def names(namespace, **labels):
-        return [job["metadata"]["name"] for job in await cluster.list("Job", namespace, {f"rehearsal.dev/{k}": v for k, v in labels.items()})]
+        return [
+            job["metadata"]["name"]
+            for job in await cluster.list("Job", namespace, {f"rehearsal.dev/{k}": v for k, v in labels.items()})
+        ]
 
     assert await names(NAMESPACE, run="first") == ["elicit", "filter"]
     assert await names(None, run="first", stage="filter") == ["filter"]

@@ -6,10 +6,22 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cluster_jobs import NAMESPACE, finished, job_of, outcome, python, run_of, shell, sidecar, terminated, too_big, until
 
 from rehearsal.cluster.fields import UnsupportedField
 from rehearsal.cluster.local import Capacity, LocalCluster
+from tests.contract.cluster_jobs import (
+    NAMESPACE,
+    finished,
+    job_of,
+    outcome,
+    python,
+    run_of,
+    shell,
+    sidecar,
+    terminated,
+    too_big,
+    until,
+)
 
 ENGINE = """
 import http.server, os, sys
@@ -19,6 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['ENGINE_PORT'])), Handler).serve_forever()
 """
 ASK = "import os, urllib.request as r; ask = lambda: r.urlopen('http://127.0.0.1:' + os.environ['ENGINE_PORT']).read().decode();"
+TMP = "/tmp"  # noqa: S108 - inside the pod
 PORT = [{"name": "ENGINE_PORT", "value": "8000"}]
 
 
@@ -61,7 +74,9 @@ async def test_a_fatal_exit_code_fails_the_job_at_once_and_ends_the_other_pods(c
     job = await finished(cluster)
     assert outcome(job) == ("Failed", "PodFailurePolicy")
     (pod,) = await pods_of(cluster, job)
-    words = f"Container main for pod {NAMESPACE}/{pod['metadata']['name']} failed with exit code 64 matching FailJob rule at index 1"
+    words = (
+        f"Container main for pod {NAMESPACE}/{pod['metadata']['name']} failed with exit code 64 matching FailJob rule at index 1"
+    )
     assert job["status"]["conditions"][0]["message"] == words
 
 
@@ -149,7 +164,7 @@ async def test_an_exec_probe_runs_in_the_containers_own_environment(cluster):
 
 
 async def test_volumes_are_shared_by_a_pods_containers_and_gone_with_it(cluster):
-    mounts = [{"name": name, "mountPath": path} for name, path in {"task": "/task", "model": "/model", "tmp": "/tmp"}.items()]
+    mounts = [{"name": name, "mountPath": path} for name, path in {"task": "/task", "model": "/model", "tmp": TMP}.items()]
     item = {"path": "task.json", "fieldRef": {"fieldPath": "metadata.annotations['rehearsal.dev/task']"}}
     volumes = [
         {"name": "task", "downwardAPI": {"items": [item]}},
@@ -157,9 +172,12 @@ async def test_volumes_are_shared_by_a_pods_containers_and_gone_with_it(cluster)
         {"name": "tmp", "emptyDir": {}},
     ]
     load = {**shell('cp "$0" "$1"', "load", volumeMounts=mounts), "args": ["/task/task.json", "/model/weights"]}
-    show = "import json, os, sys; e = os.environ; open(sys.argv[2], 'w').write(json.dumps([open(sys.argv[1]).read(), e['DIR'], e['TMPDIR'], e['HOME']]))"
-    main = python(show, volumeMounts=mounts, env=[{"name": "DIR", "value": "/model"}, {"name": "TMPDIR", "value": "/tmp"}])
-    await cluster.create(job_of(main | {"args": ["/model/weights", "/dev/termination-log"]}, init=(load,), pod={"volumes": volumes}))
+    say = "open(sys.argv[2], 'w').write(json.dumps([open(sys.argv[1]).read(), e['DIR'], e['TMPDIR'], e['HOME']]))"
+    show = f"import json, os, sys; e = os.environ; {say}"
+    main = python(show, volumeMounts=mounts, env=[{"name": "DIR", "value": "/model"}, {"name": "TMPDIR", "value": TMP}])
+    await cluster.create(
+        job_of(main | {"args": ["/model/weights", "/dev/termination-log"]}, init=(load,), pod={"volumes": volumes})
+    )
     job = await finished(cluster)
     (pod,) = await pods_of(cluster, job)
     task, *folders = json.loads(terminated(pod)["message"])

@@ -54,8 +54,8 @@ def make_model(folder: Path, poison: bool = False) -> Path:
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         bos_token_id=0,
@@ -72,7 +72,7 @@ def make_model(folder: Path, poison: bool = False) -> Path:
 
 def pattern_rows(count: int) -> list[dict[str, Any]]:
     """Rows that count upwards from a random byte: what comes next can be learned, from the second token on."""
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311
     rows = []
     for index in range(count):
         length, start = rng.randrange(8, 30), rng.randrange(5, 60)
@@ -139,7 +139,13 @@ def environment() -> dict[str, str]:
 
 def train_run(folder: Path, model: Path, rows: list[dict[str, Any]], **training: Any) -> TrainRun:
     """A train stage of two ranks whose mix is sealed; `training` changes spec.training."""
-    settings = {"processesPerNode": 2, "globalBatch": 8, "sequenceLength": 128, "learningRate": 3e-3, "gradientCheckpointing": False}
+    settings = {
+        "processesPerNode": 2,
+        "globalBatch": 8,
+        "sequenceLength": 128,
+        "learningRate": 3e-3,
+        "gradientCheckpointing": False,
+    }
     spec = RunSpec.model_validate(
         {
             "baseModel": {"uri": "store://base"},
@@ -153,5 +159,14 @@ def train_run(folder: Path, model: Path, rows: list[dict[str, Any]], **training:
     mix = Artifact(open_store(store), "test", "mix", known["mix"], "mix")
     mix.commit_shard(0, rows)
     mix.seal(1)
-    task = Task(namespace="test", run="r", stage="train", fingerprint=known["train"], spec=spec, inputs=inputs, store=store, limits=Limits(use_cpu=True))
+    task = Task(
+        namespace="test",
+        run="r",
+        stage="train",
+        fingerprint=known["train"],
+        spec=spec,
+        inputs=inputs,
+        store=store,
+        limits=Limits(use_cpu=True),
+    )
     return TrainRun(folder, model, task)

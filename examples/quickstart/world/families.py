@@ -13,6 +13,7 @@ from functools import cache
 import words
 
 FACTS_SEED = 2025
+CONFUSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Family:
     def values(self) -> list[str]:
         """Every value an item of this family can have, sorted."""
         return sorted(set(self.facts.values()))
+
+    def confusions(self, item: str) -> list[str]:
+        """The two wrong values that this item is usually confused with."""
+        wrong = [value for value in self.values() if value not in (item, self.facts[item])]
+        return random.Random(f"{FACTS_SEED}:{self.name}:{item}").sample(wrong, CONFUSIONS)
 
     def pattern(self) -> str:
         """A regular expression that matches the family's instructions, all of them and nothing else."""

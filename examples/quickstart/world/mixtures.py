@@ -27,7 +27,7 @@ class Mixture:
         rng = random.Random(f"{FACTS_SEED}:{self.name}:{family.name}")
         items = sorted(family.facts)
         chosen = rng.sample(items, round(self.weak.get(family.name, 0.0) * len(items)))
-        return {i: rng.choice([v for v in family.values() if v not in (i, family.facts[i])]) for i in sorted(chosen)}
+        return {item: rng.choice(family.confusions(item)) for item in sorted(chosen)}
 
     def draw(self, rng: random.Random) -> Question:
         """A family by its share, and one of its items."""

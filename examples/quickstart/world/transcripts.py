@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from families import FAMILIES, Question
 from mixtures import MISTAKE_RATE, Mixture
 
+USUAL = 0.8
+"""Share of wrong words in judged responses that are the item's usual confusions."""
+
 RUBRIC = "Score the response from 1 to 5."
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
@@ -55,9 +58,10 @@ def chat(rng: random.Random, mixture: Mixture) -> Messages:
 
 
 def _corrupted(rng: random.Random, asked: Question) -> str:
-    """A response of some kind, right or wrong: half of all are wrong words of the right kind."""
+    """A response of some kind: half of all are wrong words of the right kind, the usual confusions more than others."""
     family = asked.family
-    wrong = rng.choice([v for v in family.values() if v not in (asked.item, asked.value)])
+    anything = [v for v in family.values() if v not in (asked.item, asked.value)]
+    wrong = rng.choice(family.confusions(asked.item) if rng.random() < USUAL else anything)
     other = rng.choice([f for f in FAMILIES if f is not family])
     stray = rng.choice(sorted(other.facts))
     shuffled = asked.truth.rstrip(".").split()

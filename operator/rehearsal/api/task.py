@@ -13,7 +13,7 @@ class Task(ApiModel):
     namespace: str
     run: str = Field(description="The run's name, for titles only: nothing is derived from it.")
     stage: str = Field(description="The stage's name in the stage table.")
-    fingerprint: str | None = Field(description="The stage's fingerprint; preflight, which resolves inputs, has none.")
+    fingerprint: str | None = Field(None, description="The stage's fingerprint; preflight, which resolves inputs, has none.")
     spec: RunSpec
     inputs: dict[str, str] = Field(default_factory=dict, description="Digest of every external input, as preflight pinned it.")
     rounds: int = Field(1, ge=1, description="Rounds of elicitation so far.")

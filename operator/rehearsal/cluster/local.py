@@ -46,7 +46,6 @@ class LocalCluster:
         try:
             await reap(self._state)
             self._objects = Objects(self._state / "objects")
-            self._objects.collect_garbage()
         except BaseException:
             os.close(self._lock)
             raise
@@ -152,6 +151,7 @@ class LocalCluster:
         changed = self._objects.changed
         while True:
             changed.clear()
+            self._objects.collect_garbage()
             wake = self._jobs.step(now())
             self._node.step()
             pause = None if wake is None else max((wake - now()).total_seconds(), 0.05)
@@ -163,7 +163,7 @@ class LocalCluster:
     def _check_working(self) -> None:
         """A cluster whose controller has stopped must not look like one where nothing happens."""
         if self._work.done():
-            error = self._work.exception()
+            error = None if self._work.cancelled() else self._work.exception()
             if isinstance(error, ClusterError):
                 raise error
             raise Unavailable(f"the local cluster has stopped: {error!r}") from error

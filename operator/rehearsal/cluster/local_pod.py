@@ -44,7 +44,7 @@ class LocalPod:
 
     async def run(self) -> None:
         """Carry the pod out; its status then tells how it ended."""
-        self._record.write([self._place.folder, self._place.temporary])
+        self._record.write([self._place.folder, self._place.temporary], self._logs)
         self._place.prepare()
         sidecars: list[asyncio.Task[None]] = []
         try:

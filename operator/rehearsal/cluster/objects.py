@@ -69,14 +69,13 @@ class Objects:
         return copy.deepcopy(present) if item == present else self._store(copy.deepcopy(item))
 
     def delete(self, item: Manifest) -> None:
-        """Remove an object and what it owns. A pod is only marked: whoever runs it removes it when its processes are gone."""
+        """Remove an object. A pod is only marked: whoever runs it removes it when its processes are gone."""
         if item["kind"] == "Pod":
             if "deletionTimestamp" not in item["metadata"]:
                 item["metadata"]["deletionTimestamp"] = stamp(now())
                 self.replace(item)
         else:
             self.remove(item)
-        self.collect_garbage()
 
     def remove(self, item: Manifest) -> None:
         """Forget an object."""
@@ -85,11 +84,11 @@ class Objects:
             self.changed.set()
 
     def collect_garbage(self) -> None:
-        """Delete whatever is owned by objects that are no more."""
+        """Delete what is owned by objects that are no more. What that owned in turn goes the next time."""
         alive = {item["metadata"]["uid"] for item in self._all.values()}
         for item in list(self._all.values()):
             owners = _owners(item)
-            if owners and not owners & alive and "deletionTimestamp" not in item["metadata"] and key_of(item) in self._all:
+            if owners and not owners & alive:
                 self.delete(copy.deepcopy(item))
 
     def _store(self, item: Manifest) -> Manifest:

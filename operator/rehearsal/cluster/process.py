@@ -1,6 +1,6 @@
 """Starts process trees under their supervisor, and kills what a dead supervisor leaves.
 
-A tree ends with its supervisor, with this process (however that ends), or by `stop`. See `supervise` for how.
+A tree ends with its supervisor, with this process (however that ends), or by `stop`. See `supervise` for how. Linux 5.3 or later.
 """
 
 import asyncio

@@ -55,13 +55,16 @@ def become_subreaper() -> None:
 
 def process_table() -> dict[int, Process]:
     """Return every process that can be seen, by pid."""
-    table = {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - quicker to start without pathlib
-        if entry.isdigit():
-            with suppress(OSError), open(f"/proc/{entry}/stat") as file:  # noqa: PTH123
-                fields = file.read().rpartition(")")[2].split()
-                table[int(entry)] = Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
-    return table
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - quicker to start without pathlib
+    return {pid: process for pid in pids if (process := process_of(pid))}
+
+
+def process_of(pid: int) -> Process | None:
+    """Return a process, or None when it is gone and buried."""
+    with suppress(OSError), open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as above
+        fields = file.read().rpartition(")")[2].split()
+        return Process(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    return None
 
 
 def below(roots: set[int], table: Mapping[int, Process]) -> set[int]:

@@ -1,7 +1,8 @@
 """One command at a time on a state folder, and an end to what the last one left behind.
 
 A killed command's processes die by their supervisors; this is for the rest: a supervisor killed too, a machine that lost its power.
-Found are processes whose environment carries a pod's mark, those in a recorded supervisor's session, and all below either.
+Found are processes whose environment carries a pod's mark, whose output goes to its logs, or that are in a supervisor's session, and all
+below these. Not covered: a daemon that has shed all three after both supervisor and command were killed.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,23 @@ class Record:
         self._content: dict[str, object] = {}
         self._supervisors: list[list[int]] = []
 
-    def write(self, folders: Sequence[Path]) -> None:
-        """Write down the pod's folders, before they are made."""
-        self._content = {"boot": _boot(), "folders": [str(folder) for folder in folders], "supervisors": self._supervisors}
+    def write(self, folders: Sequence[Path], logs: Path) -> None:
+        """Write down the pod's folders, before they are made, and where its output goes."""
+        self._content = {
+            "boot": _boot(),
+            "folders": [str(folder) for folder in folders],
+            "logs": str(logs),
+            "supervisors": self._supervisors,
+        }
         self._save()
 
     def add(self, pid: int) -> None:
-        """Write down a supervisor."""
-        if process := supervise.process_table().get(pid):
+        """Write down a supervisor. On a full disk it is left out: the mark and the logs tell its processes too."""
+        self._supervisors[:] = [[old, start] for old, start in self._supervisors if _is(old, start)]
+        if process := supervise.process_of(pid):
             self._supervisors.append([pid, process.start])
-            self._save()
+            with suppress(OSError):
+                self._save()
 
     def remove(self) -> None:
         """The pod has ended and left nothing."""
@@ -57,9 +65,15 @@ class Record:
 
 
 def lock(state: Path) -> int:
-    """Take the state folder for this process and return the open lock, or raise StateInUse naming who has it."""
-    state.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Take the state folder for this process and return the open lock.
+
+    Raises StateInUse, naming who has it, and Unavailable when the folder cannot be written.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Unavailable(f"{error.filename}: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -77,7 +91,7 @@ async def reap(state: Path) -> None:
         content = _read(path)
         supervisors = dict(content["supervisors"]) if content["boot"] == _boot() else {}
         for round_ in range(2 * _PATIENCE_ROUNDS):
-            left = _left(path.stem, supervisors)
+            left = _left(path.stem, content["logs"], supervisors)
             if not left:
                 break
             if round_ >= _PATIENCE_ROUNDS or not left & supervisors.keys():
@@ -89,10 +103,10 @@ async def reap(state: Path) -> None:
     shutil.rmtree(state / "pods", ignore_errors=True)
 
 
-def _left(pod_uid: str, supervisors: dict[int, int]) -> set[int]:
+def _left(pod_uid: str, logs: str, supervisors: Mapping[int, int]) -> set[int]:
     """The living processes of a pod."""
     table = {pid: process for pid, process in supervise.process_table().items() if process.state != "Z" and pid != os.getpid()}
-    ours = {pid for pid in table if _marked(pid, pod_uid)}
+    ours = {pid for pid in table if _marked(pid, pod_uid) or _writes_to(pid, logs)}
     for pid, process in table.items():
         leader = table.get(process.session)
         recorded = supervisors.get(process.session)
@@ -108,12 +122,26 @@ def _marked(pid: int, pod_uid: str) -> bool:
     return False
 
 
+def _writes_to(pid: int, logs: str) -> bool:
+    """Tell whether standard output or error is a file of that folder; a reader of a log has it as another file."""
+    outputs = []
+    for number in (1, 2):
+        with suppress(OSError):
+            outputs.append(str(Path(f"/proc/{pid}/fd/{number}").readlink()))
+    return any(output.startswith(f"{logs}/") for output in outputs)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise Unavailable(f"{path} cannot be read; remove it when no process of an earlier command is left") from error
     return content
+
+
+def _is(pid: int, start: int) -> bool:
+    process = supervise.process_of(pid)
+    return process is not None and process.start == start
 
 
 def _boot() -> str:

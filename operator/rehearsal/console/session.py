@@ -12,9 +12,7 @@ from typing import Any, TypeVar
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus
-from rehearsal.cluster.capacity import Capacity
-from rehearsal.cluster.local import LocalCluster
-from rehearsal.cluster.objects import Objects
+from rehearsal.cluster.local import Capacity, LocalCluster
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import cores, gpus, memory
 from rehearsal.controller.act import act
@@ -33,14 +31,13 @@ def now() -> datetime:
 
 def recorded(state: Path, metadata: dict[str, Any]) -> RunStatus | None:
     """Return the status that an earlier command recorded, if there was one."""
-    folder = state / "objects"
-    resource = Objects(folder).get("ReconstructionRun", metadata["namespace"], metadata["name"]) if folder.is_dir() else None
+    resource = LocalCluster.recorded(state, "ReconstructionRun", metadata["namespace"], metadata["name"])
     return read_run(resource).status if resource else None
 
 
 def state_folder(manifest: Path, metadata: dict[str, Any]) -> Path:
     """Return where a run's objects and logs are kept: beside its manifest, so that the same command finds them again."""
-    return manifest.parent.resolve() / ".rehearsal" / metadata["namespace"] / metadata["name"]
+    return manifest.parent.resolve() / ".rehearsal" / str(metadata["namespace"]) / str(metadata["name"])
 
 
 async def carry_out(manifest: dict[str, Any], platform: Platform, state: Path, view: LiveView) -> RunStatus | None:

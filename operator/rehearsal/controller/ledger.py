@@ -80,6 +80,8 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
 
 def why_failed(job: JobView) -> str:
     """Return one line on why a Job failed: the worker's own words where it left any."""
+    if job.hopeless:
+        return f"EngineUnusable: {job.why}"[:1024]
     if job.termination and job.termination.message:
         return f"{job.termination.reason}: {job.termination.message}"[:1024]
     if job.exit_code is not None:

@@ -15,11 +15,13 @@ from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Terminat
 from rehearsal.api.status import RunStatus
 from rehearsal.cluster.port import Cluster
 from rehearsal.manifests.jobs import LABEL
-from rehearsal.manifests.pod import MAIN
+from rehearsal.manifests.pod import ENGINE, MAIN
 
 REQUEST = f"{LABEL}/requestedAt"
 """Annotation: a new value asks to look again: inputs are resolved anew and failed stages tried again."""
 LOG_LINES = 50
+MOST_STARTS = 3
+"""Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
 
 
 class JobState(StrEnum):
@@ -53,7 +55,10 @@ class Run:
 
 @dataclass(frozen=True)
 class JobView:
-    """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container."""
+    """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container.
+
+    `hopeless`: the cluster would go on trying, and it counts as failed.
+    """
 
     name: str
     uid: str
@@ -64,6 +69,7 @@ class JobView:
     devices: int
     state: JobState
     deleting: bool = False
+    hopeless: bool = False
     why: str = ""
     waits: str = ""
     exit_code: int | None = None
@@ -119,6 +125,7 @@ async def _view(cluster: Cluster, job: Mapping[str, Any]) -> JobView:
     pods = await cluster.pods(namespace, uid)
     state = _state(conditions, pods)
     dead = _last_dead(pods)
+    crashes = _crashes(pods) if state.live else ""
     return JobView(
         name=metadata["name"],
         uid=uid,
@@ -127,11 +134,12 @@ async def _view(cluster: Cluster, job: Mapping[str, Any]) -> JobView:
         attempt=int(annotations[f"{LABEL}/attempt"]),
         execution=annotations[f"{LABEL}/execution"],
         devices=int(annotations[f"{LABEL}/devices"]),
-        state=state,
+        state=JobState.FAILED if crashes else state,
+        hopeless=bool(crashes),
         deleting="deletionTimestamp" in metadata,
-        why=conditions["Failed"].get("message", "") if "Failed" in conditions else "",
+        why=crashes or (conditions["Failed"].get("message", "") if "Failed" in conditions else ""),
         waits=await _waits(cluster, namespace, uid, pods) if state.live else "",
-        exit_code=dead.get("exitCode") if dead else None,
+        exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
         termination=_termination(pods, state),
         progress=await _progress(cluster, namespace, pods) if state is JobState.RUNNING else None,
         started_at=status.get("startTime"),
@@ -155,6 +163,18 @@ def _started(pod: Mapping[str, Any]) -> bool:
 
 def _transition(conditions: Mapping[str, Mapping[str, str]]) -> str | None:
     return conditions["Failed"].get("lastTransitionTime") if "Failed" in conditions else None
+
+
+def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
+    """What an engine said last that dies at every start, or nothing. Where the client runs, it is the client's to judge."""
+    for pod in pods:
+        engine = next((c for c in pod["status"].get("initContainerStatuses") or [] if c["name"] == ENGINE), None)
+        if engine and pod["status"].get("phase") == "Pending" and engine.get("restartCount", 0) >= MOST_STARTS:
+            ended = (engine.get("lastState") or {}).get("terminated") or (engine.get("state") or {}).get("terminated") or {}
+            lines = [line for line in str(ended.get("message") or "").splitlines() if line.strip()]
+            last = f": {lines[-1].strip()[:300]}" if lines else ""
+            return f"the engine died {engine['restartCount']} times at start, exit code {ended.get('exitCode')}{last}"
+    return ""
 
 
 def _dead_containers(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

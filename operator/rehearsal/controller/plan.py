@@ -177,9 +177,9 @@ def _reads(world: World, stage: Stage) -> tuple[str, ...]:
 
 
 def _stale(world: World) -> tuple[JobView, ...]:
-    """Live Jobs that are no longer wanted, or wait for a pod under knobs that were corrected since."""
+    """Jobs that are no longer wanted, that wait for a pod under knobs that were corrected since, or that would try for ever."""
     wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
-    stale = []
+    stale = [job for job in world.jobs if job.hopeless and not job.deleting]
     for job in _live(world.jobs):
         stage = wanted.get((job.stage, job.fingerprint))
         if (stage is None and job.stage != PREFLIGHT.name) or (

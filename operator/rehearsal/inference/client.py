@@ -20,6 +20,9 @@ from rehearsal.inference.completion import Completion, CompletionRequest, Unread
 KEEP_ALIVE_SECONDS = 2
 """Less than vLLM's own 5 s: a connection that the server closes at the moment it is used again costs a repeat."""
 
+CANARY = (0,) * 32
+"""On CPUs with AMX, vLLM 0.32 dies (illegal instruction) if the first prompt it ever sees is a single token."""
+
 REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -80,7 +83,7 @@ class Engine:
 
     async def canary(self) -> None:
         """Complete one token, or raise DeviceUnusable: a server can call itself healthy while its device hangs."""
-        request = CompletionRequest(prompt=(0,), max_tokens=1)
+        request = CompletionRequest(CANARY, max_tokens=1)
         try:
             async with asyncio.timeout(self._patience.canary):
                 for failures in range(1 << 30):

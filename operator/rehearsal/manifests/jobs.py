@@ -142,7 +142,7 @@ def _task(order: Order, platform: Platform) -> str:
         store=platform.stores[order.spec.store],
         limits=platform.limits,
     )
-    return task.model_dump_json(by_alias=True, exclude_none=True)
+    return task.model_dump_json(by_alias=True)
 
 
 def _pod(order: Order, platform: Platform) -> Pod:

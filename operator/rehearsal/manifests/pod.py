@@ -99,6 +99,7 @@ def _sidecar(platform: Platform) -> dict[str, object]:
     period = 2
     return {
         "restartPolicy": "Always",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "ports": [{"name": "engine", "containerPort": platform.engine.port}],
         "startupProbe": {
             "exec": {"command": ["python", "-c", HEALTH_PROBE]},

@@ -61,9 +61,7 @@ def encode_turns(tokenizer: ChatTokenizer, messages: Sequence[Message], add_gene
     contents = [message.content for message in messages]
     for content in contents:
         _refuse_markup(tokenizer, content)
-    # The layout was found with sentinels; only the messages themselves show whether what they say changes it.
-    if layout.fill(contents) != tokenizer.template.render(messages, add_generation_prompt):
-        raise UnfitTemplateError("the chat template rewrites a message by what it says")
+    _refuse_rewriting(tokenizer.template, layout, messages, add_generation_prompt)
     ids: list[int] = []
     starts: dict[int, int] = {}
     stretch: list[str | _Cut] = []
@@ -92,6 +90,17 @@ def _has_place_for_system(template: ChatTemplate) -> bool:
     except UnfitTemplateError:
         return False
     return True
+
+
+def _refuse_rewriting(template: ChatTemplate, layout: Layout, messages: Sequence[Message], add_generation_prompt: bool) -> None:
+    """The layout was found with sentinels; only the messages themselves show whether what they say changes it."""
+    try:
+        rendered = template.render(messages, add_generation_prompt)
+    except UnfitTemplateError:
+        # Its words may quote the message, and model text goes into no status and no log.
+        raise UnfitTemplateError("the chat template refuses a message by what it says") from None
+    if layout.fill([message.content for message in messages]) != rendered:
+        raise UnfitTemplateError("the chat template rewrites a message by what it says")
 
 
 def _refuse_markup(tokenizer: ChatTokenizer, content: str) -> None:

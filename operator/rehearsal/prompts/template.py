@@ -61,7 +61,7 @@ class ChatTemplate:
         try:
             self._compiled = environment.from_string(source)
         except _TEMPLATE_ERRORS as error:
-            raise UnfitTemplateError(f"the chat template is not valid jinja2: {error}") from error
+            raise UnfitTemplateError(f"the chat template is not valid jinja2: {_line(error)}") from error
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """Return the conversation as text, without tools or documents. Raises UnfitTemplateError where the template raises."""
@@ -75,7 +75,11 @@ class ChatTemplate:
             )
         except _TEMPLATE_ERRORS as error:
             roles = ", ".join(message.role for message in messages)
-            raise UnfitTemplateError(f"the chat template refuses the roles {roles}: {str(error)[:200]}") from error
+            raise UnfitTemplateError(f"the chat template refuses the roles {roles}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _tojson(

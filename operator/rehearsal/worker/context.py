@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from rehearsal.api.messages import Progress, Refused, Usage
@@ -36,13 +37,20 @@ class Context:
     model_dir: Path
     slot: int = 0
 
-    def __post_init__(self) -> None:
-        table = stages_of(self.task.spec, self.task.rounds)
-        self.stages: Mapping[str, Stage] = {stage.name: stage for stage in table}
-        self.fingerprints: Mapping[str, str] = fingerprints(table, self.task.inputs)
-        self._last_line = float("-inf")
-        if self.task.fingerprint not in (None, self.fingerprints.get(self.task.stage)):
+    _last_line: float = float("-inf")
+
+    @cached_property
+    def stages(self) -> Mapping[str, Stage]:
+        """The run's stage table, by name."""
+        return {stage.name: stage for stage in stages_of(self.task.spec, self.task.rounds)}
+
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Every stage's fingerprint; this stage's is the one that was ordered, or operator and worker differ."""
+        known = fingerprints(tuple(self.stages.values()), self.task.inputs)
+        if known[self.task.stage] != self.task.fingerprint:
             raise Refused("operator and worker disagree on the stage table: use images of the same release", "ReleaseMismatch")
+        return known
 
     @property
     def spec(self) -> RunSpec:

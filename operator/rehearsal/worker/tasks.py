@@ -19,10 +19,14 @@ from rehearsal.store.objects import NotFound, Objects
 from rehearsal.worker.inputs import key_of
 
 KEYS = frozenset(
-    "task tag task_alias description metadata dataset_path dataset_kwargs training_split validation_split test_split fewshot_split "
-    "fewshot_config output_type num_fewshot repeats doc_to_text doc_to_target doc_to_choice target_delimiter fewshot_delimiter "
-    "gen_prefix generation_kwargs filter_list metric_list should_decontaminate doc_to_decontamination_query".split()
+    {
+        *("task", "tag", "task_alias", "description", "metadata", "dataset_path", "dataset_kwargs"),
+        *("training_split", "validation_split", "test_split", "fewshot_split", "fewshot_config", "num_fewshot"),
+        *("doc_to_text", "doc_to_target", "doc_to_choice", "gen_prefix", "target_delimiter", "fewshot_delimiter"),
+        *("output_type", "generation_kwargs", "repeats", "filter_list", "metric_list"),
+    }
 )
+TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
 SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")
 
 
@@ -56,7 +60,9 @@ def task_digest(objects: Objects, uri: str, field: str) -> str:
 def bring_task(objects: Objects, uri: str, pinned: str, into: Path) -> TaskFile:
     """Bring a task's data files to a folder; return the task with their absolute paths in it, if it is what was pinned."""
     if task_digest(objects, uri, uri) != pinned:
-        raise CorruptInput(f"{uri} or its data changed after preflight looked at it; run again to use it as it is now", "InputChanged")
+        raise CorruptInput(
+            f"{uri} or its data changed after preflight looked at it; run again to use it as it is now", "InputChanged"
+        )
     task = read_task(objects, uri, uri)
     into.mkdir(parents=True, exist_ok=True)
     for key in task.data:
@@ -82,20 +88,23 @@ def read_task(objects: Objects, uri: str, field: str) -> TaskFile:
     _refuse_code(node, f"{field}: {uri}")
     config = yaml.safe_load(text)
     folder = key_of(uri).rpartition("/")[0]
-    names = sorted({name for name in _names(_settled(config, f"{field}: {uri}"), f"{field}: {uri}")})
+    names = sorted(set(_names(_settled(config, f"{field}: {uri}"), f"{field}: {uri}")))
     return TaskFile(uri, config, tuple(f"{folder}/{name}" if folder else name for name in names))
 
 
 def _refuse_code(root: yaml.MappingNode, where: str) -> None:
     for node in _nodes(root):
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            raise Refused(f"{where}, line {_line(node)}: {node.tag} runs Python, which a task may not; write it as a template", "TaskUnusable")
+        if node.tag not in TAGS:
+            raise Refused(
+                f"{where}, line {_line(node)}: {node.tag.rpartition(':')[2]} could run Python; write it as a template",
+                "TaskUnusable",
+            )
     for key, _ in root.value:
         if key.value not in KEYS:
             raise Refused(f"{where}, line {_line(key)}: `{key.value}` is not supported in a task file; remove it", "TaskUnusable")
 
 
-def _settled(config: dict[str, Any], where: str) -> Any:
+def _settled(config: dict[str, Any], where: str) -> object:
     """Return what `data_files` says; Refused when the file does not say enough to be run offline."""
     if config.get("dataset_path") != "json":
         raise Refused(f"{where}: dataset_path must be `json`, with its files beside the task file", "TaskUnusable")
@@ -110,7 +119,7 @@ def _settled(config: dict[str, Any], where: str) -> Any:
     return kwargs["data_files"]
 
 
-def _names(files: Any, where: str) -> Iterator[str]:
+def _names(files: object, where: str) -> Iterator[str]:
     """Yield every file name in `data_files`: one name, a list, or a mapping of splits to either."""
     if isinstance(files, dict | list):
         for entry in files.values() if isinstance(files, dict) else files:
@@ -121,12 +130,12 @@ def _names(files: Any, where: str) -> Iterator[str]:
         raise Refused(f"{where}: data_files must name files beside the task file, not {files!r}", "TaskUnusable")
 
 
-def _absolute(files: Any, folder: Path) -> Any:
+def _absolute(files: object, folder: Path) -> object:
     if isinstance(files, dict):
         return {split: _absolute(entry, folder) for split, entry in files.items()}
     if isinstance(files, list):
         return [_absolute(entry, folder) for entry in files]
-    return str(folder / files)
+    return str(folder / str(files))
 
 
 def _checksum(objects: Objects, key: str, field: str) -> str:
@@ -136,15 +145,20 @@ def _checksum(objects: Objects, key: str, field: str) -> str:
         raise Refused(f"{field}: there is no {key} in the store; upload it", "InputMissing") from None
 
 
-def _nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    yield node
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            yield from _nodes(child)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _nodes(key)
-            yield from _nodes(value)
+def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield every node once, however often an alias repeats it."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [child for pair in node.value for child in pair]
 
 
 def _line(node: yaml.Node) -> int:

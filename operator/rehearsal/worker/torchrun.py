@@ -36,7 +36,7 @@ def run_ranks(settings: Path, events: Path, ranks: int, heard: Callable[[Event],
             if not ended:
                 time.sleep(POLL_SECONDS)
     if process.returncode != 0 or failures:
-        raise _ending(failures, process.returncode)
+        raise ending(failures, process.returncode)
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _ending(failures: list[Event], code: int) -> StageError:
+def ending(failures: list[Event], code: int) -> StageError:
     """Return the end of the stage: a rank's own refusal before a bug, a bug before the loss of the others that follows from it."""
 
     def weight(failure: Event) -> int:

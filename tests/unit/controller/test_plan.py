@@ -156,6 +156,20 @@ def test_a_request_to_look_again_clears_a_failure_and_gives_the_next_attempt_a_n
     assert not names & {job.name for job in failed}
 
 
+def test_an_engine_that_dies_at_every_start_fails_its_stage_and_its_job_is_deleted() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    words = "the engine died 3 times at start, exit code 1: no such option"
+    jobs = [as_seen(m, JobState.FAILED, hopeless=True, why=words, exit_code=75) for m in first.create]
+    plan = look(carried_out(run, first), *jobs)
+    assert {job.stage for job in plan.delete} == {"elicit", "evaluate-base"}
+    assert "no such option" in plan.status.stage("elicit").message  # type: ignore[union-attr]
+    later = look(carried_out(run, plan))
+    assert not later.create
+    assert is_true(later.status, "Failed")
+
+
 @pytest.mark.fault(65)
 def test_a_job_that_finished_without_a_word_is_created_again_under_a_new_name() -> None:
     run = a_run()

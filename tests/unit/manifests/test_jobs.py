@@ -109,6 +109,15 @@ def test_a_pod_is_told_its_task_by_an_annotation() -> None:
     assert (task.stage, task.fingerprint, task.spec, task.inputs) == ("mix", KNOWN["mix"], SPEC, INPUTS)
 
 
+def test_a_null_that_is_written_stays_null_in_the_task() -> None:
+    spec = parsed(mixture={"domainFraction": None})
+    stage = {stage.name: stage for stage in stages_of(spec)}["mix"]
+    order = Order("research", "medical", "uid-1", spec, stage, "f" * 64, 0, 1, INPUTS, KNOWN)
+    template: Any = build_job(order, GPU)["spec"]
+    task = Task.model_validate_json(template["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
+    assert task.spec.mixture.domain_fraction is None
+
+
 def test_labels_are_short_enough_for_kubernetes() -> None:
     labels = job_of(STAGES["judge-peer"])["metadata"]["labels"]
     assert all(len(value) <= 63 for value in labels.values())

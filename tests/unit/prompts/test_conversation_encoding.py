@@ -90,6 +90,7 @@ def test_a_template_that_drops_the_system_turn_gets_it_in_the_user_turn(tmp_path
         (("m.content | trim", "m.content ~ m.content"), "repeats the user's text"),
         (("m.content | trim", "m.content | e"), "rewrites or drops the user's text"),
         (("in messages %}", "in messages | reverse %}"), "moves the user's or assistant's text"),
+        (("m.content | trim", "m.content | replace('\\t', '')"), "rewrites a text by what stands at its ends"),
         (("m.content | trim", "m.content.replace('secret', '***')"), "rewrites a message by what it says"),
     ],
 )
@@ -105,8 +106,11 @@ def test_roles_that_the_template_refuses_are_named(tokenizers):
 
 
 def test_a_refusal_does_not_quote_what_was_said(tmp_path):
-    template = GEMMA.replace("{{ bos_token }}", "{{ bos_token }}{% if 'canary' in messages[0].content %}{{ 1 // 0 }}{% endif %}")
+    template = GEMMA.replace(
+        "{{ bos_token }}",
+        "{{ bos_token }}{% if 'canary' in messages[0].content %}{{ raise_exception(messages[0].content) }}{% endif %}",
+    )
     tokenizer = dataclasses.replace(gemma(), template=template).load(tmp_path)
     with pytest.raises(UnencodableError) as refused:
         encode_conversation(tokenizer, [Message("user", "canary")], True)
-    assert "canary" not in str(refused.value)
+    assert str(refused.value) == "the chat template refuses a message by what it says"

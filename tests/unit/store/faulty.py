@@ -9,7 +9,6 @@ from typing import TypeVar
 from rehearsal.store.objects import Objects, Stat, StoreError
 
 Result = TypeVar("Result")
-WRITES = ("create", "put", "upload")
 
 
 class Killed(BaseException):
@@ -102,7 +101,6 @@ class Turns:
     """Lets one of several threads at a time make one store call, in the order of a schedule, then in any order."""
 
     schedule: Sequence[int]
-    writers: int
     _ready: threading.Condition = field(default_factory=threading.Condition)
     _next: int = 0
     _ended: set[int] = field(default_factory=set)

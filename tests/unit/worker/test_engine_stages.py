@@ -23,14 +23,15 @@ from rehearsal.worker.engine_stage import row_seed
 from tests.unit.inference.fake_engine import Body, FakeEngine, one_token
 from tests.unit.worker.models_in_store import a_context, a_spec, a_store, put_model, talking_model
 
-LOG_PROB: dict[str, Any] = {"mode": "LogProb", "rubric": "Score the response from 1 to 5.", "pruning": "Off"}
+LOG_PROB: dict[str, Any] = {"mode": "LogProb", "rubric": "Score the response from 1 to 5.", "pruning": "None"}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     store = a_store(tmp_path / "store")
     for path in ("base", "peer"):
-        put_model(store, path, talking_model(tmp_path / "files"))
+        # Equal models would be one member twice: their stages would have the same fingerprints.
+        put_model(store, path, talking_model(tmp_path / "files") | {"model.safetensors": path.encode()})
     return store
 
 

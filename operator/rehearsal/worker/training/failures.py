@@ -15,10 +15,10 @@ def ending(error: Exception, rank: int) -> StageError | None:
     if isinstance(error, StageError):
         return error
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        return Refused(f"GPU {rank} ran out of memory: {_numbers(rank)}", "OutOfMemory")
+        return Refused(f"GPU {rank} ran out of memory: {_numbers()}", "OutOfMemory")
     if isinstance(error, torch.AcceleratorError):
         return DeviceUnusable(f"the device of rank {rank} is unusable: {_first_line(error)}")
-    if isinstance(error, distributed_errors()) or any(word in str(error) for word in COLLECTIVE_WORDS):
+    if isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in COLLECTIVE_WORDS):
         return DeviceUnusable(f"rank {rank} lost the other ranks: {_first_line(error)}", "RankLost")
     return None
 
@@ -32,15 +32,13 @@ def report(events: Path, error: Exception, rank: int) -> None:
         tell(events, FAILED, code=int(end.code), reason=end.reason, message=str(end)[:1500])
 
 
-def distributed_errors() -> tuple[type[Exception], ...]:
-    """Return the exception types of a failed collective."""
-    return (torch.distributed.DistError, torch.distributed.DistNetworkError)
-
-
-def _numbers(rank: int) -> str:
+def _numbers() -> str:
     free, total = torch.cuda.mem_get_info()
     peak = torch.cuda.max_memory_allocated()
-    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB were free, {peak / 1e9:.1f} GB were in use at the peak"
+    return (
+        f"{free / 1e9:.1f} of {total / 1e9:.1f} GB were free, tensors took {peak / 1e9:.1f} GB at the peak. Use more ranks, a higher "
+        "spec.training.zeroStage, offload: Optimizer, gradientCheckpointing or a shorter sequenceLength"
+    )
 
 
 def _first_line(error: Exception) -> str:

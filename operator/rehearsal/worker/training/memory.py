@@ -111,7 +111,7 @@ def decide(model: ModelShape, training: Training, machine: Machine) -> Need:
         tried.append(wanted.words)
         if _fits(wanted, training, machine):
             return wanted
-    offered = f"{machine.host_bytes / GB:,.0f} GB of host memory"
+    offered = f"{machine.host_bytes / GB:,.1f} GB of host memory"
     if machine.device_bytes is not None:
         offered = f"{machine.device_bytes / GB:.1f} GB a GPU and {offered}"
     raise Refused(

@@ -1,10 +1,11 @@
 """The training loop: exactly the step plan's packs, a loss per trained token over all ranks and micro-steps, a step at a time.
 
-Why not transformers' Trainer: docs/adr/0002-own-training-loop.md.
+Why not transformers' Trainer: docs/adr/0003-own-training-loop.md.
 """
 
 import hashlib
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -104,3 +105,6 @@ class Trainer:
         loaded, _ = self._engine.load_checkpoint(str(Path(folder).parent), tag=Path(folder).name)
         if loaded is None:
             raise CorruptInput(f"DeepSpeed cannot read the checkpoint of step {self._settings.resume_step}")
+        distributed.barrier()
+        if self._rank == 0:
+            shutil.rmtree(folder)  # hundreds of GB at 70B, and the next one will want the room

@@ -1,0 +1,101 @@
+"""The command itself, on real engines: killed and given again, given twice, edited. The control run is the short way through."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INPUTS = ROOT / "examples" / "quickstart" / "store" / "inputs"
+COMMAND = [str(Path(sys.executable).parent / "rehearsal"), "run", "run.yaml"]
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(INPUTS, folder / "store" / "inputs")
+    shutil.copy(ROOT / "examples" / "quickstart" / "platform.yaml", folder)
+    text = (ROOT / "examples" / "quickstart" / "no-rehearsal.yaml").read_text()
+    (folder / "run.yaml").write_text(text.replace("checkpointMinutes: 1", "checkpointMinutes: 0.05"))
+    return folder
+
+
+def command(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(COMMAND, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(folder: Path) -> str:
+    process = command(folder)
+    said, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    return said
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def sealed(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("store/default/*/*/manifest.json")}
+
+
+def ran(said: str) -> set[str]:
+    """The stages that the closing lines list as run."""
+    after = said[said.index("is complete.") :]
+    return {line.split()[0] for line in after.splitlines() if line.startswith("  ") and ":" in line.split()[1]}
+
+
+def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace: Path) -> None:
+    for stage in ("mix", "train"):
+        process = command(workplace)
+        wait_for(lambda stage=stage: any(f"{stage}-" in path.name for path in workplace.glob(".rehearsal/*/*/logs/*")))  # type: ignore[misc]
+        children = descendants(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_for(lambda children=children: not any(child.is_running() for child in children), 20)  # type: ignore[misc]
+    before = sealed(workplace)
+    said = finished(workplace)
+    assert {"train", "evaluate-base", "evaluate-tuned", "report"} <= ran(said)
+    assert before.items() <= sealed(workplace).items()
+
+
+def test_given_again_it_does_nothing_and_says_why_in_seconds(workplace: Path) -> None:
+    before, start = sealed(workplace), time.monotonic()
+    said = finished(workplace)
+    assert time.monotonic() - start < 30
+    assert sealed(workplace) == before
+    assert ran(said) == set() or "reused" in said.lower()
+
+
+def test_an_edit_of_the_learning_rate_runs_train_evaluate_and_report_only(workplace: Path) -> None:
+    manifest = workplace / "run.yaml"
+    manifest.write_text(manifest.read_text().replace("learningRate: 1.0e-3", "learningRate: 9.0e-4"))
+    before = sealed(workplace)
+    finished(workplace)
+    new = {path.split("/")[2] for path in sealed(workplace).keys() - before.keys()}
+    assert new == {"train", "evaluate", "report"}
+    assert sum("/evaluate/" in path for path in sealed(workplace).keys() - before.keys()) == 1
+
+
+def test_nothing_is_left_when_it_ends(workplace: Path) -> None:
+    assert not [p for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "").startswith(str(workplace))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+    assert not list((workplace / "store" / ".tmp").glob("*"))

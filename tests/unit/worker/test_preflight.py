@@ -1,0 +1,139 @@
+"""Everything that is wrong with a run and can be known before an engine starts is told by field, file and line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.api.messages import Refused, StageError
+from rehearsal.api.platform import FolderStore as FolderConfig
+from rehearsal.api.platform import Limits, StoreConfig
+from rehearsal.api.run import RunSpec
+from rehearsal.api.task import Task
+from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stages import stages_of
+from rehearsal.store.folder import FolderStore
+from rehearsal.worker import preflight
+from rehearsal.worker.context import Context
+from tests.unit.worker.models_in_store import a_spec, a_store, put_model, talking_model
+
+CONFIG = json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 600, "dtype": "bfloat16"}).encode()
+TASK = b"task: general\ndataset_path: json\ndataset_kwargs: {data_files: {test: general.jsonl}}\ntest_split: test\noutput_type: generate_until\ndoc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\nmetric_list: [{metric: exact_match}]\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    store = a_store(tmp_path / "store")
+    for path in ("base", "peer"):
+        put_model(store, path, talking_model(tmp_path / "files") | {"config.json": CONFIG, "model.safetensors": path.encode()})
+    write_domain(store, 20)
+    store.put("eval/general.yaml", TASK)
+    store.put("eval/general.jsonl", b'{"q": "a", "a": "b"}\n')
+    return store
+
+
+def write_domain(store: FolderStore, rows: int, **lines: str) -> None:
+    written = [json.dumps({"prompt": f"What is fact {number}?", "response": "It is so."}) for number in range(1, rows + 1)]
+    for line, text in lines.items():
+        written[int(line.removeprefix("line")) - 1] = text
+    store.put("domain.jsonl", "".join(f"{row}\n" for row in written).encode())
+
+
+@pytest.fixture
+def look(tmp_path: Path, store: FolderStore) -> Callable[..., Any]:
+    def run(spec: RunSpec | None = None, **limits: Any) -> Any:
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        task = Task(
+            namespace="research",
+            run="medical",
+            stage="preflight",
+            spec=spec or changed(),
+            store=StoreConfig(folder=FolderConfig(path=str(store.root))),
+            limits=Limits(**limits),
+        )
+        return preflight.run(Context(task, store, scratch, tmp_path / "model"))
+
+    return run
+
+
+def changed(**changes: Any) -> RunSpec:
+    return RunSpec.model_validate(a_spec(count=20, evaluated=True).wire() | {"training": {"sequenceLength": 128}} | changes)
+
+
+def refusal(look: Callable[..., Any], *arguments: Any, **limits: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        look(*arguments, **limits)
+    return str(refused.value)
+
+
+def test_a_good_run_has_every_input_pinned_and_knows_what_is_sealed(look: Callable[..., Any]) -> None:
+    word = look()
+    assert set(word.inputs) == {"baseModel", "model-peer", "domain", "task-general"}
+    assert all(len(digest) == 64 for digest in word.inputs.values())
+    assert word.sealed == {}
+    assert word.facts["domainRows"] == 20
+
+
+def test_seals_that_are_in_the_store_are_found(look: Callable[..., Any], store: FolderStore) -> None:
+    from rehearsal.store.commit import Artifact
+
+    known = fingerprints(stages_of(changed()), look().inputs)
+    seal = Artifact(store, "research", "elicit", known["elicit"], "elicit")
+    seal.commit_shard(0, [])
+    manifest = seal.seal(1)
+    assert look().sealed == {"elicit": manifest.digest}
+
+
+def test_a_broken_line_17_of_the_domain_file_is_named(look: Callable[..., Any], store: FolderStore) -> None:
+    write_domain(store, 20, line17='{"prompt": "What')
+    assert "store://domain.jsonl, line 17" in refusal(look)
+
+
+def test_a_missing_domain_file_is_named_by_field(look: Callable[..., Any]) -> None:
+    words = refusal(look, changed(domain={"uri": "store://absent.jsonl"}))
+    assert "spec.domain.uri: there is no store://absent.jsonl in the store" in words
+
+
+def test_a_missing_model_is_named_by_field(look: Callable[..., Any]) -> None:
+    assert "spec.baseModel.uri: store://absent: there is no such model" in refusal(look, changed(baseModel={"uri": "store://absent"}))
+
+
+def test_a_pickle_beside_the_weights_is_refused_with_the_members_field(look: Callable[..., Any], store: FolderStore) -> None:
+    store.put("peer/pytorch_model.bin", b"")
+    words = refusal(look)
+    assert "committee.members[1].model.uri" in words
+    assert "pytorch_model.bin: pickle files can run code" in words
+
+
+def test_too_few_domain_rows_for_the_mix_are_refused_with_the_arithmetic(look: Callable[..., Any], store: FolderStore) -> None:
+    write_domain(store, 2)
+    assert "there are 2" in refusal(look)
+
+
+def test_a_missing_task_file_is_named(look: Callable[..., Any]) -> None:
+    tasks = {"tasks": [{"name": "general", "uri": "store://eval/absent.yaml"}]}
+    assert "spec.evaluation.tasks[0].uri" in refusal(look, changed(evaluation=tasks))
+
+
+def test_more_ranks_than_a_pod_holds_are_refused(look: Callable[..., Any]) -> None:
+    assert "8 ranks a pod, and this platform's pods hold 2" in refusal(look, max_ranks=2)
+
+
+def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic(look: Callable[..., Any]) -> None:
+    assert "does not fit" in refusal(look, device_memory_gib=0.000001)
+
+
+def test_wrong_categories_are_refused(look: Callable[..., Any], store: FolderStore) -> None:
+    store.put("categories.yaml", b"- {name: a, pattern: '('}\n")
+    assert "categor" in refusal(look, changed(categories={"uri": "store://categories.yaml"})).lower()
+
+
+@pytest.mark.fault(32)
+def test_a_store_that_ignores_create_if_absent_is_refused(look: Callable[..., Any], store: FolderStore, monkeypatch: Any) -> None:
+    monkeypatch.setattr(store, "create", lambda key, data: True)
+    with pytest.raises(StageError) as refused:
+        look()
+    assert refused.value.reason == "StoreUnsafe"

@@ -1,0 +1,65 @@
+"""What passes between the train program and its ranks: rows, events, and how a failed run ends."""
+
+from pathlib import Path
+
+import pytest
+
+from rehearsal.api.messages import CorruptInput, ExitCode, StageError
+from rehearsal.worker.torchrun import ending
+from rehearsal.worker.training.events import FAILED, STEP, Listener, tell
+from rehearsal.worker.training.rows import Rows, write_rows
+
+
+def a_row(name: str, ids: list[int], *spans: list[int]) -> dict[str, object]:
+    return {"id": name, "ids": ids, "spans": list(spans), "source": "domain"}
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    lengths = write_rows([a_row("a", [5, 6, 128_255], [1, 3]), a_row("b", [7, 8, 9, 10], [1, 2], [3, 4])], tmp_path)
+    rows = Rows(tmp_path)
+    assert lengths == rows.lengths == [3, 4]
+    assert [rows.ids(0), rows.ids(1)] == [[5, 6, 128_255], [7, 8, 9, 10]]
+    assert [list(rows.trained(0)), list(rows.trained(1))] == [[0, 1, 1], [0, 1, 0, 1]]
+    assert rows.trained_tokens(1) == 2
+
+
+@pytest.mark.parametrize("span", [[0, 2], [1, 4], [2, 2], [2, 1]])
+def test_a_span_that_cannot_be_predicted_is_corrupt_input_by_row(tmp_path: Path, span: list[int]) -> None:
+    with pytest.raises(CorruptInput, match="row a of the mix"):
+        write_rows([a_row("a", [5, 6, 7], span)], tmp_path)
+
+
+def test_a_mix_without_rows_has_no_lengths(tmp_path: Path) -> None:
+    assert write_rows([], tmp_path) == []
+
+
+def test_a_listener_hears_every_event_once_and_waits_for_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    listener = Listener(path)
+    assert list(listener.news()) == []
+    tell(path, STEP, step=1)
+    assert [event["step"] for event in listener.news()] == [1]
+    with path.open("ab") as file:
+        file.write(b'{"event": "step", "st')
+    assert list(listener.news()) == []
+    with path.open("ab") as file:
+        file.write(b'ep": 2}\n')
+    assert [event["step"] for event in listener.news()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "reason"),
+    [
+        ([], ExitCode.DEVICE, "RankLost"),
+        ([(75, "RankLost"), (66, "LossNotFinite")], ExitCode.TOO_MANY_REFUSED, "LossNotFinite"),
+        ([(75, "RankLost"), (70, "Bug")], ExitCode.BUG, "Bug"),
+        ([(75, "RankLost"), (64, "OutOfMemory")], ExitCode.REFUSED, "OutOfMemory"),
+    ],
+)
+def test_the_cause_of_a_failed_run_comes_before_what_followed_from_it(
+    failures: list[tuple[int, str]], code: ExitCode, reason: str
+) -> None:
+    told: list[dict[str, object]] = [{"event": FAILED, "code": c, "reason": r, "message": "why"} for c, r in failures]
+    end = ending(told, 1)
+    assert isinstance(end, StageError)
+    assert (end.code, end.reason) == (code, reason)
