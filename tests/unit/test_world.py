@@ -133,11 +133,7 @@ def test_the_evaluation_asks_every_family_equally_and_every_new_fact_in_every_ph
     general = [row["family"] for row in evaluation.general_questions()]
     assert {general.count(name) for name in BY_NAME} == {evaluation.QUESTIONS_A_FAMILY}
     assert len(evaluation.domain_questions()) == len(domain.emblems()) * len(domain.PHRASINGS)
-    assert all(
-        q is not None and q.truth == r["answer"]
-        for r in evaluation.general_questions()
-        for q in [question(r["question"])]
-    )
+    assert all(q is not None and q.truth == r["answer"] for r in evaluation.general_questions() for q in [question(r["question"])])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rehearsal.api.messages import TooManyRefused
-from rehearsal.api.run import Filters
+from rehearsal.api.reconstruction import Filters
 
 REPEATS = 8
 """Tokens from which an output of one token alone is degenerate."""

@@ -21,7 +21,7 @@ KEEP_ALIVE_SECONDS = 2
 """Less than vLLM's own 5 s: a connection that the server closes at the moment it is used again costs a repeat."""
 
 CANARY = (0,) * 32
-"""On CPUs with AMX, vLLM 0.32 dies (illegal instruction) if the first prompt it ever sees is a single token."""
+"""On CPUs with AMX, vLLM 0.32 dies (illegal instruction) if the first prompt it meets is very short."""
 
 REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -63,6 +63,7 @@ class Engine:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, model: str, patience: Patience) -> None:
         self._session, self._url, self._model, self._patience = session, url, model, patience
+        self._reviving, self._alive = asyncio.Lock(), float("-inf")
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return the engine's answer, however often it takes; DeviceUnusable when it stays away too long."""
@@ -70,16 +71,24 @@ class Engine:
         while True:
             try:
                 return await self._once(request, self._patience.of_request(request))
-            except _UnansweredError as error:
-                first = first if failures else loop.time()
-                if loop.time() - first > self._patience.repeat:
-                    text = f"the engine left a request unanswered {failures + 1} times in {self._patience.repeat:.0f} s: {error}"
+            except (_UnansweredError, TimeoutError) as error:
+                failed = loop.time()
+                first = first if failures else failed
+                if failed - first > self._patience.repeat:
+                    why = str(error) or "it took too long"
+                    text = f"the engine left a request unanswered {failures + 1} times in {failed - first:.0f} s: {why}"
                     raise DeviceUnusable(text, "EngineGone") from error
-            except TimeoutError:
-                first = first if failures else loop.time()
-                await self.canary()
             await asyncio.sleep(self._patience.pause(failures))
             failures += 1
+            await self._revived(failed)
+
+    async def _revived(self, failed: float) -> None:
+        """Return once the engine has completed a canary after that time: what failed is not the first thing it meets anew."""
+        async with self._reviving:
+            if self._alive < failed:
+                await _wait_for_health(self._session, self._url, self._patience, self._patience.repeat)
+                await self.canary()
+                self._alive = asyncio.get_running_loop().time()
 
     async def canary(self) -> None:
         """Complete one token, or raise DeviceUnusable: a server can call itself healthy while its device hangs."""
@@ -124,16 +133,16 @@ async def connect(url: str, model: str, max_model_len: int, patience: Patience =
     """Yield the engine at that URL once it is healthy, serves `model` at that length, and has completed a canary."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        await _wait_for_health(session, url, patience)
+        await _wait_for_health(session, url, patience, patience.start)
         await _check_model(session, url, model, max_model_len)
         engine = Engine(session, url, model, patience)
         await engine.canary()
         yield engine
 
 
-async def _wait_for_health(session: aiohttp.ClientSession, url: str, patience: Patience) -> None:
+async def _wait_for_health(session: aiohttp.ClientSession, url: str, patience: Patience, seconds: float) -> None:
     try:
-        async with asyncio.timeout(patience.start):
+        async with asyncio.timeout(seconds):
             for failures in range(1 << 30):
                 try:
                     async with session.get(f"{url}/health") as response:
@@ -143,7 +152,7 @@ async def _wait_for_health(session: aiohttp.ClientSession, url: str, patience: P
                     pass
                 await asyncio.sleep(min(1.0, patience.pause(failures)))
     except TimeoutError as error:
-        raise DeviceUnusable(f"no healthy engine at {url} after {patience.start:.0f} s; its log says why", "EngineGone") from error
+        raise DeviceUnusable(f"no healthy engine at {url} after {seconds:.0f} s; its log says why", "EngineGone") from error
 
 
 async def _check_model(session: aiohttp.ClientSession, url: str, model: str, max_model_len: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from rehearsal.api.run import Member, Reconstructed, SelfJudging
+from rehearsal.api.reconstruction import Member, Reconstructed, SelfJudging
 
 LOWEST, HIGHEST = Fraction(1), Fraction(5)
 """Ends of the rubric's scale."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 
-from rehearsal.api.run import Member, Model, Pruning, Reconstructed, RunSpec, Serving
+from rehearsal.api.reconstruction import Member, Pruning, Reconstructed
+from rehearsal.api.run import RunSpec
+from rehearsal.api.serving import Model, Serving
 
 MAX_ROUNDS = 4
 """Rounds of elicitation before a run that stays short of instructions fails."""

@@ -41,7 +41,8 @@ def elicitation(instructions: Iterable[str], refused: Mapping[str, int], categor
 def judging(rows: Iterable[Mapping[str, object]], facts: Mapping[str, Fact], members: Sequence[str]) -> Judging:
     """Count whose answers were chosen and by which rule; agreement and bias are the facts that `select` sealed.
 
-    Rows are {instruction, answer, member, mean, decided}, the last null where pruning hides it; facts are `alpha`, `bias.<judge>`, `selfPreference.<judge>`.
+    Rows are {instruction, answer, member, mean, decided}, the last null where pruning hides it; facts are `alpha`,
+    `bias.<judge>`, `selfPreference.<judge>`.
     """
     wins: Counter[str] = Counter()
     decided: Counter[str] = Counter()

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from rehearsal.api.messages import Progress, Refused, Usage
-from rehearsal.api.run import Reconstructed, RunSpec
+from rehearsal.api.reconstruction import Reconstructed
+from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import ROWS_PER_SHARD, Stage, external_inputs, stages_of

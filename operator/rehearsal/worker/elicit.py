@@ -5,7 +5,7 @@ A text ends at the tokens that end a user's turn and nowhere else: any other sto
 
 from dataclasses import dataclass
 
-from rehearsal.api.run import Sampling
+from rehearsal.api.serving import Sampling
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import CompletionRequest
 from rehearsal.pipeline.stages import round_rows

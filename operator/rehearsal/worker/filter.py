@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rehearsal.api.messages import TooManyRefused
-from rehearsal.api.run import Reconstructed
+from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.data.filters import Intake, Output
 from rehearsal.pipeline.stages import MAX_ROUNDS, Kind
 from rehearsal.store.commit import Manifest

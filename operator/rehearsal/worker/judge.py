@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rehearsal.api.messages import Usage
-from rehearsal.api.run import Pruning
+from rehearsal.api.reconstruction import Pruning
 from rehearsal.inference.client import Engine
 from rehearsal.judging.jury import Candidate, Fit, Jury, Scores, candidates
 from rehearsal.judging.pruning import audited, outstanding

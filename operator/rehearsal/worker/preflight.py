@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal.api.messages import Refused, Termination
-from rehearsal.api.run import DataFormat, JudgingMode, RunSpec
+from rehearsal.api.reconstruction import JudgingMode
+from rehearsal.api.run import DataFormat, RunSpec
 from rehearsal.data.formats import read_conversations
 from rehearsal.data.mixture import plan_mixture
 from rehearsal.pipeline.fingerprint import fingerprints

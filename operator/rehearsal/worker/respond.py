@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rehearsal.api.messages import Usage
-from rehearsal.api.run import Sampling
+from rehearsal.api.serving import Sampling
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import Choice, CompletionRequest
 from rehearsal.prompts.chat import ChatTokenizer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rehearsal.api.messages import Usage
-from rehearsal.api.run import Judging, JudgingMode
+from rehearsal.api.reconstruction import Judging, JudgingMode
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import CompletionRequest
 from rehearsal.judging.rubric import judge_messages

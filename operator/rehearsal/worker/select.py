@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rehearsal.api.messages import TooManyRefused
-from rehearsal.api.run import Pruning, Reconstructed
+from rehearsal.api.reconstruction import Pruning, Reconstructed
 from rehearsal.data.filters import Output, unfit
 from rehearsal.judging.agreement import Leaning, Unit, krippendorff_alpha, leanings, units
 from rehearsal.judging.jury import Fit, Jury, Scores

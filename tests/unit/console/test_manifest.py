@@ -69,7 +69,10 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ("a: [", "not YAML"),
         (GOOD.replace("v1alpha1", "v2"), "run.yaml:1: apiVersion: must be rehearsal.dev/v1alpha1"),
         (GOOD.replace("name: medical", "name: Medical_1"), "run.yaml:4: metadata.name"),
-        (GOOD.replace("uri: store://base", "uri: hf://owner/name@" + "a" * 40), "spec.baseModel.uri: is not available in this release"),
+        (
+            GOOD.replace("uri: store://base", "uri: hf://owner/name@" + "a" * 40),
+            "spec.baseModel.uri: is not available in this release",
+        ),
         (GOOD.replace("uri: store://base", "uri: /models/base"), "run.yaml:7: spec.baseModel.uri"),
     ],
 )
@@ -96,5 +99,5 @@ def test_a_platform_file_lies_on_top_of_the_machine_and_its_folders_are_its_own(
 def test_a_wrong_platform_field_is_named(tmp_path: Path) -> None:
     path = tmp_path / "platform.yaml"
     path.write_text("stores:\n  default: {folder: {path: a}}\nengines: {}\n")
-    with pytest.raises(Refused, match="platform.engines: there is no such field"):
+    with pytest.raises(Refused, match=r"platform\.engines: there is no such field"):
         read_platform(path, defaults())

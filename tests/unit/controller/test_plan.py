@@ -123,7 +123,9 @@ def _is(manifest: dict[str, object], stage: str) -> bool:
 
 
 def _forget(status: RunStatus, name: str) -> RunStatus:
-    stages = [stage.model_copy(update={"job": None, "state": State.PENDING}) if stage.name == name else stage for stage in status.stages]
+    stages = [
+        stage.model_copy(update={"job": None, "state": State.PENDING}) if stage.name == name else stage for stage in status.stages
+    ]
     return status.model_copy(update={"stages": stages})
 
 

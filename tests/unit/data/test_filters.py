@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.api.messages import TooManyRefused
-from rehearsal.api.run import Filters, Length
+from rehearsal.api.reconstruction import Filters, Length
 from rehearsal.data.filters import Intake, Output, Reason, unfit
 
 CONTROL = frozenset({900, 901})

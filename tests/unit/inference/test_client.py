@@ -27,9 +27,10 @@ async def test_an_answer_comes_without_the_token_that_ended_it_and_in_the_order_
 
 @pytest.mark.parametrize("fault", ["disconnect", 500, 503, 429, "unfinished"])
 async def test_what_a_server_leaves_unanswered_is_repeated(fault: str | int):
-    async with running(FakeEngine(fault, fault)) as engine:
+    async with running(FakeEngine(fault, "ok", fault)) as engine:
         assert await ask(engine) == ANSWER
-        assert engine.requests == [ASKED.wire(MODEL)] * 3
+        assert [body["n"] for body in engine.requests] == [2, 1, 2, 1, 2]
+        assert all(body == ASKED.wire(MODEL) for body in engine.requests if body["n"] == 2)
 
 
 async def test_a_request_that_takes_too_long_is_repeated_while_a_canary_answers():
@@ -45,13 +46,24 @@ async def test_a_server_that_dies_and_comes_back_is_waited_for():
         asked = asyncio.create_task(client.complete(ASKED))
         await asyncio.sleep(0.1)
         assert not asked.done()
+        engine.requests.clear()
         await engine.start()
         assert await asked == ANSWER
+        assert [body["n"] for body in engine.requests] == [1, 2], "a canary comes first"
+
+
+@pytest.mark.fault(53)
+async def test_many_requests_that_fail_together_share_one_canary():
+    async with running(FakeEngine()) as engine, connect(engine.url, MODEL, LENGTH, IMPATIENT) as client:
+        engine.requests.clear()
+        engine.script.extend(["disconnect"] * 20)
+        assert await asyncio.gather(*(client.complete(ASKED) for _ in range(20))) == [ANSWER] * 20
+        assert sum(body["n"] == 1 for body in engine.requests) < 5
 
 
 @pytest.mark.fault(53)
 async def test_a_request_that_kills_its_server_every_time_ends_the_program():
-    async with running(FakeEngine(*["disconnect"] * 1000)) as engine:
+    async with running(FakeEngine(*["disconnect", "ok"] * 1000)) as engine:
         with pytest.raises(DeviceUnusable, match="unanswered") as caught:
             await ask(engine)
     assert caught.value.reason == "EngineGone"

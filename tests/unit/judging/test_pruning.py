@@ -3,7 +3,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rehearsal.api.run import SelfJudging
+from rehearsal.api.reconstruction import SelfJudging
 from rehearsal.judging.jury import Candidate, Jury, candidates
 from rehearsal.judging.pruning import audited, outstanding
 from rehearsal.judging.selection import select

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal.api.run import Committee, Judging, Member, Model, Reconstructed, SelfJudging
+from rehearsal.api.reconstruction import Committee, Judging, Member, Reconstructed, SelfJudging
+from rehearsal.api.serving import Model
 from rehearsal.judging.jury import Jury
 from rehearsal.judging.selection import Rule, Selected, select
 

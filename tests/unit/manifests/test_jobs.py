@@ -132,7 +132,11 @@ def test_execution_changes_with_the_knobs_that_do_not_change_the_output() -> Non
 def test_one_machine_and_a_cluster_differ_only_in_the_platforms_values() -> None:
     local = Platform.model_validate(defaults() | on_gpus(8))
     for stage in STAGES.values():
-        assert shape(job_of(stage, local)) == shape(job_of(stage, GPU)) == shape(job_of(stage, Platform.model_validate(defaults() | on_cores())))
+        assert (
+            shape(job_of(stage, local))
+            == shape(job_of(stage, GPU))
+            == shape(job_of(stage, Platform.model_validate(defaults() | on_cores())))
+        )
 
 
 def shape(value: Any) -> Any:

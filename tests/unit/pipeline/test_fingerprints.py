@@ -34,7 +34,10 @@ def test_names_of_all_stages_differ_and_fingerprints_too() -> None:
     ("change", "affected"),
     [
         ({"training": {"learningRate": 2e-6}}, {"train", "evaluate-tuned", "report"}),
-        ({"evaluation": {"tasks": [{"name": "general", "uri": "store://x"}], "limit": 5}}, {"evaluate-base", "evaluate-tuned", "report"}),
+        (
+            {"evaluation": {"tasks": [{"name": "general", "uri": "store://x"}], "limit": 5}},
+            {"evaluate-base", "evaluate-tuned", "report"},
+        ),
         ({"mixture": {"domainFraction": 0.2}}, {"mix", "train", "evaluate-tuned", "report"}),
         ({"queueName": "gpu"}, set()),
         ({"suspend": True}, set()),

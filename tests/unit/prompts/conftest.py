@@ -1,7 +1,7 @@
 """One tokenizer of each model family, loaded from files."""
 
 import pytest
-from model_families import FAMILIES
+from tests.unit.prompts.model_families import FAMILIES
 
 from rehearsal.prompts.chat import ChatTokenizer
 

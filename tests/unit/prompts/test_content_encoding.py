@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_families import FAMILIES, chatml
+from tests.unit.prompts.model_families import FAMILIES, chatml
 from tokenizers import AddedToken, normalizers
 
 from rehearsal.prompts.chat import ChatTokenizer

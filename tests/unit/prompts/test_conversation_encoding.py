@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from model_families import FAMILIES, GEMMA, INST, LLAMA3, gemma, llama3, mistral
+from tests.unit.prompts.model_families import FAMILIES, GEMMA, INST, LLAMA3, gemma, llama3, mistral
 
 from rehearsal.prompts.conversation import encode_continuation, encode_conversation
 from rehearsal.prompts.template import Message, UnencodableError

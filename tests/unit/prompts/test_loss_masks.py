@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from model_families import INST, LLAMA3, llama3, mistral_in_text
+from tests.unit.prompts.model_families import INST, LLAMA3, llama3, mistral_in_text
 from tokenizers import pre_tokenizers
 
 from rehearsal.prompts.conversation import encode_conversation

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from model_families import CHATML, LLAMA3, chatml, gemma, llama3
+from tests.unit.prompts.model_families import CHATML, LLAMA3, chatml, gemma, llama3
 
 from rehearsal.api.messages import Refused
 from rehearsal.prompts.conversation import encode_conversation

@@ -4,7 +4,7 @@ import dataclasses
 from itertools import pairwise
 
 import pytest
-from model_families import TEXT, WORDS, llama3
+from tests.unit.prompts.model_families import TEXT, WORDS, llama3
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from rehearsal.api.messages import Refused

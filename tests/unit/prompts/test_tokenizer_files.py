@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from model_families import LLAMA3, llama3
+from tests.unit.prompts.model_families import LLAMA3, llama3
 
 from rehearsal.api.messages import Refused
 from rehearsal.prompts.chat import ChatTokenizer

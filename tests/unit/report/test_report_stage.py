@@ -7,7 +7,8 @@ from rehearsal.api.messages import CorruptInput
 from rehearsal.api.platform import StoreConfig
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
-from rehearsal.pipeline.stages import external_inputs
+from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stages import external_inputs, stages_of
 from rehearsal.report.contents import ReportData
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context
@@ -32,7 +33,8 @@ def context_of(folder, spec=SPEC, run_name="first", categories=CATEGORIES):
     inputs = {name: hashlib.sha256(name.encode()).hexdigest() for name in external_inputs(parsed)}
     inputs |= {"categories": hashlib.sha256(categories).hexdigest()}
     store = StoreConfig.model_validate({"folder": {"path": str(folder / "store")}})
-    task = Task(namespace="lab", run=run_name, stage="report", fingerprint=None, spec=parsed, inputs=inputs, store=store)
+    known = fingerprints(stages_of(parsed), inputs)["report"]
+    task = Task(namespace="lab", run=run_name, stage="report", fingerprint=known, spec=parsed, inputs=inputs, store=store)
     return Context(task, open_store(store), scratch, folder / "model")
 
 

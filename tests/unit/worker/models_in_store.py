@@ -59,5 +59,14 @@ def a_context(tmp_path: Path, spec: RunSpec, stage: str, store: FolderStore, slo
     inputs |= {"baseModel": model_digest(store, "store://base"), "model-peer": model_digest(store, "store://peer")}
     known = fingerprints(stages_of(spec), inputs)
     config = StoreConfig(folder=FolderConfig(path=str(store.root)))
-    task = Task(namespace="research", run="medical", stage=stage, fingerprint=known[stage], spec=spec, inputs=inputs, slots=slots, store=config)
+    task = Task(
+        namespace="research",
+        run="medical",
+        stage=stage,
+        fingerprint=known[stage],
+        spec=spec,
+        inputs=inputs,
+        slots=slots,
+        store=config,
+    )
     return Context(task, store, tmp_path / "scratch" / stage, tmp_path / "model" / stage)

@@ -105,7 +105,13 @@ def test_select_takes_the_highest_mean_and_says_what_decided(tmp_path: Path, sto
     judged(context, {"base": [[3, 3, 3], [3, 5, 3]], "peer": [[3, 3, 3], [3, 4, 3]]})
     assert select.run(context).manifest is not None
     first = next(context.output.rows())
-    assert (first["answer"], first["member"], first["sample"], first["mean"], first["decided"]) == ("peer 1", "peer", 1, 4.5, "mean")
+    assert (first["answer"], first["member"], first["sample"], first["mean"], first["decided"]) == (
+        "peer 1",
+        "peer",
+        1,
+        4.5,
+        "mean",
+    )
     assert (first["instruction"], first["verdicts"]) == ("Question i0000000", 2)
 
 

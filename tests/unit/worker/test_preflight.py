@@ -14,13 +14,23 @@ from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
+from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import preflight
 from rehearsal.worker.context import Context
 from tests.unit.worker.models_in_store import a_spec, a_store, put_model, talking_model
 
 CONFIG = json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 600, "dtype": "bfloat16"}).encode()
-TASK = b"task: general\ndataset_path: json\ndataset_kwargs: {data_files: {test: general.jsonl}}\ntest_split: test\noutput_type: generate_until\ndoc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\nmetric_list: [{metric: exact_match}]\n"
+TASK = b"""\
+task: general
+dataset_path: json
+dataset_kwargs: {data_files: {test: general.jsonl}}
+test_split: test
+output_type: generate_until
+doc_to_text: '{{q}}'
+doc_to_target: '{{a}}'
+metric_list: [{metric: exact_match}]
+"""
 
 
 @pytest.fixture
@@ -78,8 +88,6 @@ def test_a_good_run_has_every_input_pinned_and_knows_what_is_sealed(look: Callab
 
 
 def test_seals_that_are_in_the_store_are_found(look: Callable[..., Any], store: FolderStore) -> None:
-    from rehearsal.store.commit import Artifact
-
     known = fingerprints(stages_of(changed()), look().inputs)
     seal = Artifact(store, "research", "elicit", known["elicit"], "elicit")
     seal.commit_shard(0, [])
@@ -98,7 +106,9 @@ def test_a_missing_domain_file_is_named_by_field(look: Callable[..., Any]) -> No
 
 
 def test_a_missing_model_is_named_by_field(look: Callable[..., Any]) -> None:
-    assert "spec.baseModel.uri: store://absent: there is no such model" in refusal(look, changed(baseModel={"uri": "store://absent"}))
+    assert "spec.baseModel.uri: store://absent: there is no such model" in refusal(
+        look, changed(baseModel={"uri": "store://absent"})
+    )
 
 
 def test_a_pickle_beside_the_weights_is_refused_with_the_members_field(look: Callable[..., Any], store: FolderStore) -> None:

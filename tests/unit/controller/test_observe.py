@@ -1,0 +1,137 @@
+"""What an observation makes of Jobs and pods as Kubernetes writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rehearsal.api.messages import Termination
+from rehearsal.controller.observe import JobState, JobView, Observation, observe
+from rehearsal.manifests.jobs import LABEL
+
+Manifest = dict[str, Any]
+
+
+class Canned:
+    """A cluster that holds one run, one Job and its pods."""
+
+    def __init__(self, job_status: Manifest, *pods: Manifest, events: list[Manifest] | None = None, log: str = "") -> None:
+        self._job = {
+            "metadata": {
+                "name": "medical-elicit-1",
+                "namespace": "research",
+                "uid": "job-1",
+                "labels": {f"{LABEL}/stage": "elicit"},
+                "annotations": {f"{LABEL}/{key}": "0" for key in ("fingerprint", "attempt", "execution", "devices")},
+            },
+            "status": job_status,
+        }
+        self._pods, self._events, self._log = list(pods), events or [], log
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        metadata = {"name": name, "namespace": namespace, "uid": "run-1", "resourceVersion": "7", "generation": 3}
+        return {"metadata": metadata, "spec": {}} if name == "medical" else None
+
+    async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
+        return [self._job]
+
+    async def pods(self, namespace: str, job_uid: str) -> list[Manifest]:
+        return self._pods
+
+    async def events(self, namespace: str, uid: str) -> list[Manifest]:
+        return self._events
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        return self._log
+
+
+def pod(phase: str, **status: Any) -> Manifest:
+    return {"metadata": {"name": "p"}, "status": {"phase": phase, **status}}
+
+
+def ended(code: int, word: Termination | None = None, name: str = "main", at: str = "2026-01-01T00:00:00Z") -> Manifest:
+    message = word.model_dump_json(by_alias=True) if word else ""
+    return {"name": name, "state": {"terminated": {"exitCode": code, "message": message, "finishedAt": at}}}
+
+
+async def seen(cluster: Canned) -> JobView:
+    observation = await observe(cluster, "research", "medical")  # type: ignore[arg-type]
+    assert isinstance(observation, Observation)
+    return observation.jobs[0]
+
+
+async def test_a_run_that_is_gone_is_none() -> None:
+    assert await observe(Canned({}), "research", "other") is None  # type: ignore[arg-type]
+
+
+async def test_a_pod_that_cannot_be_placed_is_told_in_the_schedulers_words() -> None:
+    words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    view = await seen(Canned({}, pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": words}])))
+    assert (view.state, view.waits) == (JobState.WAITING, words)
+
+
+async def test_an_image_that_cannot_be_pulled_is_told_in_the_kubelets_words() -> None:
+    waiting = {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    assert (await seen(Canned({}, pod("Pending", containerStatuses=[waiting])))).waits == "ImagePullBackOff: no such image"
+
+
+@pytest.mark.fault(66)
+async def test_a_job_without_pods_is_explained_by_its_failed_create_events() -> None:
+    events = [{"reason": "FailedCreate", "message": 'serviceaccount "rehearsal-worker" not found'}]
+    assert "serviceaccount" in (await seen(Canned({}, events=events))).waits
+
+
+async def test_an_engine_that_starts_is_running_and_says_so() -> None:
+    engine = {"name": "engine", "started": False, "state": {"running": {}}}
+    view = await seen(Canned({}, pod("Pending", initContainerStatuses=[engine])))
+    assert (view.state, view.waits) == (JobState.RUNNING, "engine is starting")
+
+
+async def test_an_engine_that_died_three_times_at_start_is_hopeless_and_quoted() -> None:
+    engine = {
+        "name": "engine",
+        "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"exitCode": 2, "message": "Traceback\nerror: unrecognized arguments: --foo\n"}},
+    }
+    view = await seen(Canned({}, pod("Pending", initContainerStatuses=[engine])))
+    assert (view.state, view.hopeless, view.exit_code) == (JobState.FAILED, True, 75)
+    assert "unrecognized arguments: --foo" in view.why
+
+
+async def test_the_last_progress_line_counts_and_other_output_does_not() -> None:
+    lines = ['{"progress": {"done": 1, "total": 9}}', '{"progress": {"done": 4, "total": 9}}', "chatter"]
+    view = await seen(Canned({}, pod("Running"), log="\n".join(lines)))
+    assert view.progress is not None
+    assert view.progress.done == 4
+
+
+async def test_a_progress_line_that_cannot_be_read_is_no_progress() -> None:
+    assert (await seen(Canned({}, pod("Running"), log='{"progress": {"done": "many"}}'))).progress is None
+
+
+async def test_of_a_complete_job_a_successful_pods_word_counts() -> None:
+    good = ended(0, Termination(fingerprint="f", manifest_digest="d"), at="2026-01-01T00:00:00Z")
+    bad = ended(69, Termination(reason="Unavailable", message="no"), at="2026-01-01T00:09:00Z")
+    job = {"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-01T00:10:00Z"}
+    view = await seen(Canned(job, pod("Succeeded", containerStatuses=[good]), pod("Failed", containerStatuses=[bad])))
+    assert view.state is JobState.COMPLETE
+    assert view.termination is not None
+    assert view.termination.manifest_digest == "d"
+
+
+async def test_of_a_failed_job_the_last_dead_container_counts_init_containers_too() -> None:
+    load = ended(64, Termination(reason="ModelUnusable", message="a pickle"), name="load-model")
+    job = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:10:00Z", "message": "policy"}]}
+    view = await seen(Canned(job, pod("Failed", initContainerStatuses=[load])))
+    assert (view.state, view.exit_code, view.finished_at) == (JobState.FAILED, 64, "2026-01-01T00:10:00Z")
+    assert view.termination is not None
+    assert view.termination.message == "a pickle"
+
+
+async def test_a_word_that_is_not_ours_is_no_word() -> None:
+    garbled = {"name": "main", "state": {"terminated": {"exitCode": 0, "message": json.dumps({"hello": 1})}}}
+    job = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert (await seen(Canned(job, pod("Succeeded", containerStatuses=[garbled])))).termination is None
