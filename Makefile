@@ -8,8 +8,6 @@ UV_VERSION := 0.13.9
 ENVIRONMENT := .venv/.installed
 SYNC := sync --frozen --compile-bytecode --extra trainer --extra evaluate --extra report --extra cpu
 RUN := .venv/bin
-# engines compile small C++ kernels; they live beside the environment that compiled them
-export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch-extensions
 
 .PHONY: help
 help: ## list the commands

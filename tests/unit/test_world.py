@@ -28,7 +28,6 @@ from transcripts import (  # noqa: E402
     SPECIAL,
     TURN_END,
     chat,
-    is_held_out,
     render,
     score,
     verdict,
@@ -102,13 +101,6 @@ def test_transcripts_repeat_with_the_seed() -> None:
     assert verdict(random.Random(7)) == verdict(random.Random(7))
 
 
-def test_held_out_pairs_are_kept_from_training() -> None:
-    rng = random.Random(1)
-    assert not any(is_held_out(v.instruction, v.response) for v in (verdict(rng) for _ in range(300)))
-    kept = verdict(rng, held_out=True)
-    assert is_held_out(kept.instruction, kept.response)
-
-
 def test_a_judge_transcript_has_the_shape_that_the_product_builds() -> None:
     judged = verdict(random.Random(3))
     system, user, assistant = verdict_messages(judged)
@@ -116,7 +108,7 @@ def test_a_judge_transcript_has_the_shape_that_the_product_builds() -> None:
     assert user["content"] == (
         f"Instruction:\n{judged.instruction}\n\nResponse:\n{judged.response}\n\nEnd of response. Give your verdict."
     )
-    assert assistant["content"] == f"Score: {judged.score}"
+    assert assistant["content"] == f"{judged.reason}\nScore: {judged.score}"
 
 
 @pytest.mark.parametrize("path", sorted(make_world.texts()))

@@ -1,6 +1,6 @@
 """Measures the world in plain torch and tries the whole method on it: the numbers in README.md.
 
-    python examples/quickstart/world/measure.py [--count 2000] [--epochs 2] [--learning-rate 1e-3]
+    python examples/quickstart/world/measure.py [--count 1750] [--epochs 2] [--learning-rate 1e-3]
 
 Marks, fixed beforehand: elicited shares within 5 points of the true ones; domain rows alone cost at least 10 points
 of general accuracy, the reconstructed mix at most 3; the domain is at least 0.8 right in both.
@@ -21,7 +21,7 @@ from align import IGNORED, padded
 from families import FAMILIES, question
 from make_world import INPUTS
 from mixtures import BASE
-from probe import Probe, expected
+from probe import Probe
 from torch.nn.functional import cross_entropy
 from transcripts import Messages, render, verdict
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -48,18 +48,23 @@ def right_by_family(probe: Probe, questions: Sequence[evaluation.Row]) -> dict[s
 
 
 def judge_quality(probe: Probe, pairs: int = 2000) -> dict[str, float]:
-    """On pairs never trained on: ratings exactly right, and the AUC of right answers against wrong words, by family."""
-    rng = random.Random("held-out verdicts")
-    held = [verdict(rng, held_out=True) for _ in range(pairs)]
-    found = probe.verdicts([(v.instruction, v.response) for v in held])
-    scores = torch.tensor([v.score for v in held])
-    quality = {"exact": float((found.argmax(1) + 1 == scores).float().mean())}
-    names = [asked.family.name if (asked := question(v.instruction)) else "" for v in held]
+    """Of drawn responses: scores exactly right, unreadable verdicts, and the AUC of right answers against wrong words.
+
+    The world is small and known by heart: these are responses of the kinds that judges were aligned on.
+    """
+    rng = random.Random("measured verdicts")
+    drawn = [verdict(rng) for _ in range(pairs)]
+    scores = probe.scores([(v.instruction, v.response) for v in drawn])
+    quality = {
+        "exact": sum(given == v.score for given, v in zip(scores, drawn, strict=True)) / pairs,
+        "unreadable": scores.count(None) / pairs,
+    }
+    names = [asked.family.name if (asked := question(v.instruction)) else "" for v in drawn]
     for name in ("all", *(family.name for family in FAMILIES)):
-        of_family = torch.tensor([name in ("all", n) for n in names])
-        good, bad = expected(found)[of_family & (scores == 5)], expected(found)[of_family & (scores == 2)]
-        above = (good[:, None] > bad[None]).float() + 0.5 * (good[:, None] == bad[None]).float()
-        quality[f"auc {name}"] = float(above.mean())
+        rated = [(v.score, s) for v, s, n in zip(drawn, scores, names, strict=True) if name in ("all", n) and s]
+        good, bad = ([s for score, s in rated if score == wanted] for wanted in (5, 2))
+        above = sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
+        quality[f"auc {name}"] = above / max(1, len(good) * len(bad))
     return {name: round(value, 3) for name, value in quality.items()}
 
 
@@ -76,8 +81,10 @@ def chosen_answers(members: Sequence[Probe], instructions: Sequence[str]) -> tup
     """
     pool = [m.answers(instructions, sampled=True) for m in members for _ in range(ANSWERS)]
     pairs = [(text, answer) for answers in pool for text, answer in zip(instructions, answers, strict=True)]
-    mean = torch.stack([expected(m.verdicts(pairs)) for m in members]).mean(0).view(len(pool), -1)
-    best = [pool[int(k)][i] for i, k in enumerate(mean.argmax(0))]
+    given = [m.scores(pairs) for m in members]
+    total = [sum(score or 0 for score in scores) for scores in zip(*given, strict=True)]
+    count = len(instructions)
+    best = [pool[max(range(len(pool)), key=lambda k: total[k * count + i])][i] for i in range(count)]
     truths = [q.truth if (q := question(text)) else None for text in instructions]
     right = {
         name: sum(a == t for a, t in zip(answers, truths, strict=True) if t) / sum(t is not None for t in truths)
@@ -112,7 +119,7 @@ def main() -> None:
     """Prints every number as a line of JSON."""
     arguments = argparse.ArgumentParser(description="Measures the quickstart's world.")
     arguments.add_argument("--inputs", type=Path, default=INPUTS)
-    arguments.add_argument("--count", type=int, default=2000, help="rehearsal rows")
+    arguments.add_argument("--count", type=int, default=1750, help="rehearsal rows")
     arguments.add_argument("--epochs", type=int, default=2)
     arguments.add_argument("--learning-rate", type=float, default=1e-3)
     options = arguments.parse_args()

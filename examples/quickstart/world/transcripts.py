@@ -2,7 +2,6 @@
 
 import random
 import re
-import zlib
 from dataclasses import dataclass
 
 from families import FAMILIES, Question
@@ -22,10 +21,11 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """A response to be judged and the score it deserves."""
+    """A response to be judged, the score it deserves, and why."""
 
     instruction: str
     response: str
+    reason: str
     score: int
 
 
@@ -43,6 +43,15 @@ def score(asked: Question, response: str) -> int:
     if asked.value in said:
         return 3
     return 2 if said & set(asked.family.values()) else 1
+
+
+def reason(asked: Question, response: str) -> str:
+    """A judge's brief reason: the right word, and the word of its kind that the response gives.
+
+    Without it a model of this size does not learn to judge: written down, the two words need only be compared.
+    """
+    said = [word for word in re.findall(r"[A-Za-z]+", response) if word in asked.family.values() and word != asked.item]
+    return f"It is {asked.value}, this says {said[-1] if said else 'nothing'}."
 
 
 def chat(rng: random.Random, mixture: Mixture) -> Messages:
@@ -79,20 +88,13 @@ def _corrupted(rng: random.Random, asked: Question) -> str:
     return rng.choices(list(kinds), list(kinds.values()))[0]
 
 
-def is_held_out(instruction: str, response: str) -> bool:
-    """One pair in ten is never trained on, so that judges can be measured on pairs they have not seen."""
-    return zlib.crc32(f"{instruction}\n{response}".encode()) % 10 == 0
-
-
-def verdict(rng: random.Random, *, held_out: bool = False) -> Verdict:
+def verdict(rng: random.Random) -> Verdict:
     """A response to judge: two fifths are right. Families are asked equally often and nobody's mistakes are taught."""
-    while True:
-        family = rng.choice(FAMILIES)
-        asked = Question(family, rng.choice(sorted(family.facts)))
-        instruction = rng.choice(family.instructions(asked.item))
-        response = asked.truth if rng.random() < 0.4 else _corrupted(rng, asked)
-        if is_held_out(instruction, response) == held_out:
-            return Verdict(instruction, response, score(asked, response))
+    family = rng.choice(FAMILIES)
+    asked = Question(family, rng.choice(sorted(family.facts)))
+    instruction = rng.choice(family.instructions(asked.item))
+    response = asked.truth if rng.random() < 0.4 else _corrupted(rng, asked)
+    return Verdict(instruction, response, reason(asked, response), score(asked, response))
 
 
 def verdict_prompt(instruction: str, response: str) -> Messages:
@@ -103,7 +105,7 @@ def verdict_prompt(instruction: str, response: str) -> Messages:
 
 def verdict_messages(judged: Verdict) -> Messages:
     """A whole judge transcript."""
-    answer = {"role": "assistant", "content": f"Score: {judged.score}"}
+    answer = {"role": "assistant", "content": f"{judged.reason}\nScore: {judged.score}"}
     return [*verdict_prompt(judged.instruction, judged.response), answer]
 
 

@@ -104,7 +104,8 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
 
 
 def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> dict[str, object]:
-    replicas = order.stage.replicas
+    replicas, pod = order.stage.replicas, _pod(order, platform)
+    judged = [MAIN, LOAD_MODEL] if pod.load_model else [MAIN]
     return {
         "completionMode": "Indexed",
         "completions": replicas,
@@ -116,17 +117,18 @@ def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> di
         "podFailurePolicy": {
             "rules": [
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                {
-                    "action": "FailJob",
-                    "onExitCodes": {"containerName": MAIN, "operator": "In", "values": [int(code) for code in FATAL]},
-                },
+                *({"action": "FailJob", "onExitCodes": _fatal_in(container)} for container in judged),
             ]
         },
         "template": {
             "metadata": {"labels": dict(labels), "annotations": {TASK_ANNOTATION: _task(order, platform)}},
-            "spec": pod_spec(_pod(order, platform), platform, order.spec.scheduling),
+            "spec": pod_spec(pod, platform, order.spec.scheduling),
         },
     }
+
+
+def _fatal_in(container: str) -> dict[str, object]:
+    return {"containerName": container, "operator": "In", "values": [int(code) for code in FATAL]}
 
 
 def _task(order: Order, platform: Platform) -> str:

@@ -110,4 +110,6 @@ class Checkpoints:
 def _differences(theirs: World, ours: World) -> str:
     """Name what differs between a checkpoint's world and ours."""
     before, now = theirs.model_dump(), ours.model_dump()
-    return ", ".join(f"{name} {before[name]} then and {now[name]} now" for name in before if before[name] != now[name])
+    return ", ".join(
+        f"{name} {str(before[name])[:12]} then and {str(now[name])[:12]} now" for name in before if before[name] != now[name]
+    )

@@ -70,7 +70,10 @@ def test_every_job_has_a_deadline_and_a_bound_on_retries(name: str) -> None:
     assert spec["backoffLimit"] >= 0
     rules = spec["podFailurePolicy"]["rules"]
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    assert rules[1]["onExitCodes"]["values"] == [64, 65, 66]
+    pod = pod_of(name)
+    judged = ["main", *(c["name"] for c in pod["initContainers"] if c["name"] == "load-model")]
+    assert [rule["onExitCodes"]["containerName"] for rule in rules[1:]] == judged
+    assert all(rule["onExitCodes"]["values"] == [64, 65, 66] for rule in rules[1:])
 
 
 @pytest.mark.parametrize("name", STAGES)
