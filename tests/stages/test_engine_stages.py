@@ -24,7 +24,9 @@ from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.judging.verdict import RATINGS, expected_rating
 from rehearsal.pipeline.fingerprint import fingerprints, served_model_name
-from rehearsal.pipeline.stages import ROWS_PER_SHARD, round_rows, stages_of
+from rehearsal.pipeline.reconstruction import round_rows
+from rehearsal.pipeline.stage import ROWS_PER_SHARD
+from rehearsal.pipeline.stages import stages_of
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.prequery import derive_pre_query
 from rehearsal.prompts.ratings import rating_place

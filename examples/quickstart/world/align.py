@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 from mixtures import Mixture
@@ -18,7 +17,7 @@ from tokenizer import MAX_LENGTH
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transcripts import BEGIN, END, TURN_END, chat, render, verdict, verdict_messages
-from transformers import DynamicCache, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 IGNORED = -100
 REPORTED = 50
@@ -70,30 +69,14 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
     return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
 
 
-def common_start(rows: Sequence[list[int]]) -> list[int]:
-    """The ids with which all rows begin."""
-    return [column[0] for column in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))]
-
-
 def chat_loss(model: LlamaForCausalLM, rows: Sequence[list[int]]) -> Tensor:
     """Mean cross-entropy over every token of the chats but the first."""
     logits = model(padded(rows, 0)).logits[:, :-1]
     return cross_entropy(logits.flatten(0, 1).float(), padded(rows, IGNORED)[:, 1:].flatten(), ignore_index=IGNORED)
 
 
-def read_on(model: LlamaForCausalLM, shared: Sequence[int], rows: Sequence[Sequence[int]]) -> Tensor:
-    """Last hidden states of rows that all begin after the same tokens, which are read once: a third of the work."""
-    cache = DynamicCache()
-    model.model(torch.tensor([shared]), past_key_values=cache, use_cache=True)
-    for layer in cache.layers:
-        layer.keys = layer.keys.expand(len(rows), -1, -1, -1)
-        layer.values = layer.values.expand(len(rows), -1, -1, -1)
-    states: Tensor = model.model(padded(rows, 0), past_key_values=cache, use_cache=True).last_hidden_state
-    return states
-
-
 def verdict_loss(
-    model: LlamaForCausalLM, shared: Sequence[int], rows: Sequence[list[int]], starts: Sequence[int], ratings: Tensor
+    model: LlamaForCausalLM, rows: Sequence[list[int]], starts: Sequence[int], ratings: Tensor
 ) -> tuple[Tensor, float]:
     """Mean cross-entropy over the judge's own words, which begin at `starts`, and over the ratings once more.
 
@@ -102,7 +85,8 @@ def verdict_loss(
     labels = [[IGNORED] * start + row[start:] for row, start in zip(rows, starts, strict=True)]
     wanted = padded(labels, IGNORED)[:, 1:]
     learned = wanted != IGNORED
-    logits, wanted = model.lm_head(read_on(model, shared, rows)[:, :-1][learned]).float(), wanted[learned]
+    states = model.model(padded(rows, 0)).last_hidden_state[:, :-1]
+    logits, wanted = model.lm_head(states[learned]).float(), wanted[learned]
     rated = torch.isin(wanted, ratings)
     right = float((logits[rated].argmax(1) == wanted[rated]).float().mean())
     return cross_entropy(logits, wanted) + cross_entropy(logits[rated], wanted[rated]), right
@@ -133,7 +117,6 @@ def align(
     def ids(text: str) -> list[int]:
         return list(tokenizer.backend_tokenizer.encode(text).ids)
 
-    shared = common_start([ids(render(verdict_messages(verdict(rng)))) for _ in range(recipe.verdicts)])
     ratings = torch.tensor(tokenizer.convert_tokens_to_ids(list("12345")))
     started, seen = time.monotonic(), torch.zeros(3)
     for step in range(recipe.steps):
@@ -146,9 +129,9 @@ def align(
             judged, right = torch.zeros(()), 0.0
             if not alone:
                 shown = [verdict_messages(verdict(rng)) for _ in range(recipe.verdicts)]
-                starts = [len(ids(render(messages[:-1], generate=True))) - len(shared) for messages in shown]
-                rows = [ids(render(messages))[len(shared) :] for messages in shown]
-                judged, right = verdict_loss(model, shared, rows, starts, ratings)
+                starts = [len(ids(render(messages[:-1], generate=True))) for messages in shown]
+                rows = [ids(render(messages)) for messages in shown]
+                judged, right = verdict_loss(model, rows, starts, ratings)
         optimizer.zero_grad(set_to_none=True)
         (said + judged).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -73,7 +73,12 @@ class LiveView:
                 continue
             self._states[stage.name], self._spoken[stage.name] = state, now
             words = "  ".join(part for part in (_done(stage), _rate(stage), self._time(stage), _words(stage)) if part)
-            self._console.print(f"[{status.progress:3d} %] {stage.name:16} {stage.state:10} {words}", markup=False, highlight=False)
+            self._console.print(
+                f"[{status.progress:3d} %] {stage.name:16} {stage.state:10} {words}".rstrip(),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _time(self, stage: StageStatus) -> str:
         """Time taken; of a running stage with a pace, the time that is left."""
@@ -113,4 +118,4 @@ def _rate(stage: StageStatus) -> str:
 
 
 def _words(stage: StageStatus) -> str:
-    return stage.message or (stage.reason if stage.state in (State.REUSED, State.RUNNING, State.WAITING, State.SUCCEEDED) else "")
+    return stage.message or (stage.reason if stage.state in (State.REUSED, State.WAITING) else "")

@@ -12,7 +12,7 @@ from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.console.live import clock
 from rehearsal.console.session import recorded
-from rehearsal.pipeline.stages import Kind
+from rehearsal.pipeline.stage import Kind
 from rehearsal.report.contents import ReportData
 from rehearsal.report.page import comparison_page
 from rehearsal.report.table import comparison_table

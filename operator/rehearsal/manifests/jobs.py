@@ -23,7 +23,7 @@ from rehearsal.manifests.pod import (
     pod_spec,
 )
 from rehearsal.pipeline.fingerprint import digest, served_model_name
-from rehearsal.pipeline.stages import ENGINE_KINDS, Kind, Stage
+from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
 LABEL = "rehearsal.dev"
 NAME_LIMIT = 52

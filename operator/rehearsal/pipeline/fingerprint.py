@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from rehearsal.pipeline.stages import VERSIONS, Stage
+from rehearsal.pipeline.stage import VERSIONS, Stage
 
 
 def canonical(value: object) -> bytes:

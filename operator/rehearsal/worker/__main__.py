@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from rehearsal.api.messages import TERMINATION_BYTES, CorruptInput, DiskError, ExitCode, Refused, StageError, Termination
 from rehearsal.api.task import Task
-from rehearsal.pipeline.stages import Kind
+from rehearsal.pipeline.stage import Kind
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context, Outcome, log, slot_of_pod
 

@@ -14,7 +14,8 @@ from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stages import ROWS_PER_SHARD, Stage, external_inputs, stages_of
+from rehearsal.pipeline.stage import ROWS_PER_SHARD, Stage
+from rehearsal.pipeline.stages import external_inputs, stages_of
 from rehearsal.store.commit import Artifact, Manifest
 from rehearsal.store.objects import Objects
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rehearsal.api.serving import Sampling
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import CompletionRequest
-from rehearsal.pipeline.stages import round_rows
+from rehearsal.pipeline.reconstruction import round_rows
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.prequery import PreQuery, derive_pre_query, read_instruction
 from rehearsal.worker.context import Context, Outcome, reconstruction

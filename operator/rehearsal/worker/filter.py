@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.api.messages import TooManyRefused
 from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.data.filters import Intake, Output
-from rehearsal.pipeline.stages import MAX_ROUNDS, Kind
+from rehearsal.pipeline.stage import MAX_ROUNDS, Kind
 from rehearsal.store.commit import Manifest
 from rehearsal.worker.context import Context, Outcome, reconstruction
 from rehearsal.worker.models import fetch_tokenizer

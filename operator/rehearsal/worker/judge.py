@@ -13,7 +13,7 @@ from rehearsal.api.reconstruction import Pruning
 from rehearsal.inference.client import Engine
 from rehearsal.judging.jury import Candidate, Fit, Jury, Scores, candidates
 from rehearsal.judging.pruning import audited, outstanding
-from rehearsal.pipeline.stages import judges
+from rehearsal.pipeline.reconstruction import judges
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.context import Context, Outcome, reconstruction

@@ -10,7 +10,7 @@ from rehearsal.judging.agreement import Leaning, Unit, krippendorff_alpha, leani
 from rehearsal.judging.jury import Fit, Jury, Scores
 from rehearsal.judging.pruning import audited
 from rehearsal.judging.selection import Selected, select
-from rehearsal.pipeline.stages import judges
+from rehearsal.pipeline.reconstruction import judges
 from rehearsal.store.commit import File
 from rehearsal.worker.context import Context, Outcome, reconstruction
 

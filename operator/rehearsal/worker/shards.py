@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from rehearsal.api.messages import Usage
-from rehearsal.pipeline.stages import ROWS_PER_SHARD
+from rehearsal.pipeline.stage import ROWS_PER_SHARD
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.pace import Pace
 

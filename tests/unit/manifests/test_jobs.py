@@ -14,7 +14,8 @@ from rehearsal.cluster import fields
 from rehearsal.console.machine import defaults, on_cores, on_gpus
 from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stages import Stage, stages_of
+from rehearsal.pipeline.stage import Stage
+from rehearsal.pipeline.stages import stages_of
 from tests.unit.worlds import INPUTS, a_platform, parsed
 
 SPEC = parsed(training={"processesPerNode": 8}, baseModel={"uri": "store://base", "serving": {"tensorParallel": 4, "replicas": 2}})

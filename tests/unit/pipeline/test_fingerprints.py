@@ -4,7 +4,9 @@ import pytest
 
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.fingerprint import changed, fingerprints, parts
-from rehearsal.pipeline.stages import Kind, external_inputs, round_rows, stages_of
+from rehearsal.pipeline.reconstruction import round_rows
+from rehearsal.pipeline.stage import Kind
+from rehearsal.pipeline.stages import external_inputs, stages_of
 from tests.unit.worlds import INPUTS, a_spec, parsed
 
 

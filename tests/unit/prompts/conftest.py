@@ -1,9 +1,9 @@
 """One tokenizer of each model family, loaded from files."""
 
 import pytest
-from tests.unit.prompts.model_families import FAMILIES
 
 from rehearsal.prompts.chat import ChatTokenizer
+from tests.unit.prompts.model_families import FAMILIES
 
 
 @pytest.fixture(scope="session")

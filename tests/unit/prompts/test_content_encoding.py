@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.prompts.model_families import FAMILIES, chatml
 from tokenizers import AddedToken, normalizers
 
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.conversation import encode_conversation, textual_markup
 from rehearsal.prompts.template import Message, UnencodableError
+from tests.unit.prompts.model_families import FAMILIES, chatml
 
 SHARED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SPACES = ["", " ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u2028", "\u200b", "\ufeff", "▁"]

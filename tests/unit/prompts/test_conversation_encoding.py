@@ -3,10 +3,10 @@
 import dataclasses
 
 import pytest
-from tests.unit.prompts.model_families import FAMILIES, GEMMA, INST, LLAMA3, gemma, llama3, mistral
 
 from rehearsal.prompts.conversation import encode_continuation, encode_conversation
 from rehearsal.prompts.template import Message, UnencodableError
+from tests.unit.prompts.model_families import FAMILIES, GEMMA, INST, LLAMA3, gemma, llama3, mistral
 
 TALK = [
     Message("user", "What colour is the otter?\n\nSay why."),

@@ -3,13 +3,13 @@
 import dataclasses
 
 import pytest
-from tests.unit.prompts.model_families import INST, LLAMA3, llama3, mistral_in_text
 from tokenizers import pre_tokenizers
 
 from rehearsal.prompts.conversation import encode_conversation
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.prompts.turns import assistant_end_ids
+from tests.unit.prompts.model_families import INST, LLAMA3, llama3, mistral_in_text
 
 TALK = [
     Message("user", "What colour is the otter?"),

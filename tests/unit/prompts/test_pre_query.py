@@ -3,13 +3,13 @@
 import dataclasses
 
 import pytest
-from tests.unit.prompts.model_families import CHATML, LLAMA3, chatml, gemma, llama3
 
 from rehearsal.api.messages import Refused
 from rehearsal.prompts.conversation import encode_conversation
 from rehearsal.prompts.prequery import derive_pre_query, read_instruction
 from rehearsal.prompts.template import Message
 from rehearsal.prompts.turns import assistant_end_ids
+from tests.unit.prompts.model_families import CHATML, LLAMA3, chatml, gemma, llama3
 
 TABLE = {
     "llama3": ("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n", "", "<|eot_id|>", "<|eot_id|>"),

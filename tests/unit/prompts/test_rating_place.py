@@ -4,7 +4,6 @@ import dataclasses
 from itertools import pairwise
 
 import pytest
-from tests.unit.prompts.model_families import TEXT, WORDS, llama3
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from rehearsal.api.messages import Refused
@@ -12,6 +11,7 @@ from rehearsal.prompts.conversation import encode_conversation
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.ratings import rating_place
 from rehearsal.prompts.template import Message
+from tests.unit.prompts.model_families import TEXT, WORDS, llama3
 
 
 def with_numbers_written(pattern: str, text: list[str]):

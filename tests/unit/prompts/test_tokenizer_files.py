@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from tests.unit.prompts.model_families import LLAMA3, llama3
 
 from rehearsal.api.messages import Refused
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.template import ChatTemplate, Message, UnfitTemplateError
+from tests.unit.prompts.model_families import LLAMA3, llama3
 
 HELLO = [Message("user", "hello <b> & 'x'")]
 

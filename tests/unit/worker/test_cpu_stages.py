@@ -10,7 +10,7 @@ import pytest
 from rehearsal.api.messages import CorruptInput, Refused, TooManyRefused
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stages import MAX_ROUNDS
+from rehearsal.pipeline.stage import MAX_ROUNDS
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import filter as filter_stage
 from rehearsal.worker import mix, select

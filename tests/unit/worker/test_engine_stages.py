@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.fingerprint import served_model_name
-from rehearsal.pipeline.stages import round_rows
+from rehearsal.pipeline.reconstruction import round_rows
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.ratings import rating_place
 from rehearsal.prompts.turns import assistant_end_ids

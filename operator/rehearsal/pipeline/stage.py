@@ -1,0 +1,64 @@
+"""What a stage is: its kind, what it reads, and the fields that its fingerprint is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rehearsal.api.run import RunSpec
+from rehearsal.api.serving import Model, Serving
+
+MAX_ROUNDS = 4
+"""Rounds of elicitation before a run that stays short of instructions fails."""
+ROWS_PER_SHARD = 500
+"""Rows a shard of a sampled stage holds: some minutes of a 70B model's work, and so the most a killed pod loses."""
+
+
+class Kind(StrEnum):
+    """The program that carries out a stage: `python -m rehearsal.worker <kind>`."""
+
+    PREFLIGHT = "preflight"
+    ELICIT = "elicit"
+    FILTER = "filter"
+    RESPOND = "respond"
+    JUDGE = "judge"
+    SELECT = "select"
+    MIX = "mix"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+
+
+VERSIONS: Mapping[Kind, int] = dict.fromkeys(Kind, 1)
+"""Bumped by hand when a program's output changes meaning; enters the fingerprint."""
+
+ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})
+"""Stages whose pods run vLLM beside the client."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. `external` and `inputs` map a label (part of the fingerprint) to an external input or a stage."""
+
+    name: str
+    kind: Kind
+    fields: Mapping[str, object] = field(default_factory=dict)
+    external: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    subject: str | None = None
+    serving: Serving | None = None
+    round: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Worker slots."""
+        return self.serving.replicas if self.serving and self.kind is not Kind.EVALUATE else 1
+
+
+def seed_fields(spec: RunSpec) -> dict[str, object]:
+    """Return the fields that decide every draw."""
+    return {"seed": spec.seed, "rerun": spec.rerun}
+
+
+def engine_fields(model: Model, path: str) -> dict[str, object]:
+    """Return what of an engine can change what it computes."""
+    return {f"{path}.serving.dtype": model.serving.dtype, f"{path}.serving.maxModelLen": model.serving.max_model_len}
