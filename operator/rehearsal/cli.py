@@ -17,7 +17,7 @@ from rehearsal.console.live import LiveView
 from rehearsal.console.machine import platform_of
 from rehearsal.console.manifest import read_manifest
 from rehearsal.console.outcome import export_report, plan_table, print_comparison, summary
-from rehearsal.console.session import carry_out, look_ahead, now, run_until_done, state_folder
+from rehearsal.console.session import carry_out, look_ahead, now, recorded, run_until_done, state_folder
 
 INTERRUPTED = 130
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     manifest, _ = read_manifest(arguments.manifest)
     platform = platform_of(arguments.manifest, arguments.platform)
     state = state_folder(arguments.manifest, manifest["metadata"])
-    name = manifest["metadata"]["name"]
+    name, before = manifest["metadata"]["name"], recorded(state, manifest["metadata"])
     with LiveView(console, name, now) as view:
         status: RunStatus | None = run_until_done(carry_out(manifest, platform, state, view))
     if status is None:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if failed or not (done := status.condition("Complete")) or done.status != "True":
         return _explain_failure(status, state)
     page = export_report(platform, manifest, status, state)
-    console.print(summary(name, status, page), markup=False, highlight=False)
+    console.print(summary(name, before, status, page), markup=False, highlight=False)
     return ExitCode.DONE
 
 

@@ -20,6 +20,7 @@ from transcripts import BEGIN, END, TURN_END, chat, render, verdict, verdict_mes
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 IGNORED = -100
+RATING_WEIGHT = 2
 REPORTED = 50
 
 
@@ -27,7 +28,7 @@ REPORTED = 50
 class Recipe:
     """How long and how hard a model is aligned: on chats alone for a moment, then on verdicts too, the harder part."""
 
-    steps: int = 900
+    steps: int = 1300
     chat_steps: int = 60
     chats_alone: int = 64
     chats: int = 32
@@ -78,7 +79,7 @@ def chat_loss(model: LlamaForCausalLM, rows: Sequence[list[int]]) -> Tensor:
 def verdict_loss(
     model: LlamaForCausalLM, rows: Sequence[list[int]], starts: Sequence[int], ratings: Tensor
 ) -> tuple[Tensor, float]:
-    """Mean cross-entropy over the judge's own words, which begin at `starts`, and over the ratings once more.
+    """Mean cross-entropy over the judge's own words, which begin at `starts`, and over the ratings again, which matter more.
 
     Also returns the share of ratings that were right.
     """
@@ -89,7 +90,7 @@ def verdict_loss(
     logits, wanted = model.lm_head(states[learned]).float(), wanted[learned]
     rated = torch.isin(wanted, ratings)
     right = float((logits[rated].argmax(1) == wanted[rated]).float().mean())
-    return cross_entropy(logits, wanted) + cross_entropy(logits[rated], wanted[rated]), right
+    return cross_entropy(logits, wanted) + RATING_WEIGHT * cross_entropy(logits[rated], wanted[rated]), right
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -30,16 +30,19 @@ def export_report(platform: Platform, manifest: dict[str, Any], status: RunStatu
     return folder / "report.html"
 
 
-def summary(name: str, status: RunStatus, page: Path) -> str:
-    """Return the closing lines of a run: what ran, what was reused and why, where the report lies."""
-    ran = [stage for stage in status.stages if stage.state is State.SUCCEEDED and stage.name != Kind.PREFLIGHT]
-    reused = [stage.name for stage in status.stages if stage.state is State.REUSED]
-    lines = [f"{name} is complete."]
-    if reused:
-        lines.append(f"Reused, because the store holds these results already: {', '.join(reused)}.")
-    lines += [f"  {stage.name:16} {_took(stage):>6}  {stage.reason}" for stage in ran]
-    facts = {} if not (report := status.stage(Kind.REPORT)) else report.facts
-    lines += [f"  {fact:16} {value}" for fact, value in facts.items()]
+def summary(name: str, before: RunStatus | None, status: RunStatus, page: Path) -> str:
+    """Return the closing lines of a run: what ran and why, what was reused, where the report lies."""
+    stages = [stage for stage in status.stages if stage.name != Kind.PREFLIGHT]
+    known = {stage.sealed.fingerprint for stage in (before.stages if before else []) if stage.sealed}
+    ran = [stage for stage in stages if stage.state is State.SUCCEEDED and stage.fingerprint not in known]
+    there = [stage.name for stage in stages if stage not in ran]
+    if ran:
+        lines = [f"{name} is complete. What ran, and why:", *(f"  {stage.name:16} {_took(stage):>6}  {stage.reason}" for stage in ran)]
+        lines += [f"In the store already, by fingerprint: {', '.join(there)}."] if there else []
+    else:
+        lines = [f"{name}: nothing to do. Spec and inputs are what they were, and the store holds every stage's sealed result."]
+    report = status.stage(Kind.REPORT)
+    lines += [f"  {fact:16} {value}" for fact, value in (report.facts if report else {}).items()]
     return "\n".join([*lines, f"Report: {page}"])
 
 
@@ -51,8 +54,8 @@ def plan_table(status: RunStatus) -> Table:
     for stage in status.stages:
         if stage.name == Kind.PREFLIGHT:
             continue
-        verdict = "reuse" if stage.sealed else "run"
-        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, stage.reason)
+        verdict, why = ("reuse", "the store holds this result already") if stage.sealed else ("run", stage.reason)
+        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, why)
     return table
 
 

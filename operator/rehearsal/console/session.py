@@ -20,7 +20,7 @@ from rehearsal.controller.observe import REQUEST, observe, read_run
 from rehearsal.controller.plan import decide, inputs_key
 from rehearsal.controller.reconcile import follow
 
-TICK = 0.2
+TICK = 0.5
 T = TypeVar("T")
 
 
