@@ -6,6 +6,8 @@ Exit codes: 0 done · 64 refused · the failed stage's own code · 130 interrupt
 import argparse
 import asyncio
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +17,7 @@ from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import ClusterError
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import platform_of
-from rehearsal.console.manifest import read_manifest
+from rehearsal.console.manifest import read_for_one_machine, read_manifest
 from rehearsal.console.outcome import export_report, plan_table, print_comparison, summary
 from rehearsal.console.session import carry_out, look_ahead, now, recorded, run_until_done, state_folder
 
@@ -32,20 +34,26 @@ def main() -> None:
         errors.print("Interrupted. Nothing committed is lost: the same command goes on where it was.", style="yellow")
         code = INTERRUPTED
     except StageError as error:
-        errors.print(f"{error.reason}: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"{error.reason}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = error.code
     except ClusterError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False)
+        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         code = ExitCode.UNAVAILABLE
     except OSError as error:
-        errors.print(f"{error.strerror}: {error.filename}", style="red", markup=False, highlight=False)
+        where = f": {error.filename}" if error.filename else ""
+        errors.print(f"{error.strerror or error}{where}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = ExitCode.DISK
+    except Exception:
+        details = Path(tempfile.mkstemp(prefix="rehearsal-bug-", suffix=".log")[1])
+        details.write_text(traceback.format_exc())
+        errors.print(f"A bug of ours; the details are in {details}. Please report it.", style="red", soft_wrap=True)
+        code = ExitCode.BUG
     sys.exit(code)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Carry out one run."""
-    manifest, _ = read_manifest(arguments.manifest)
+    manifest = read_for_one_machine(arguments.manifest)
     platform = platform_of(arguments.manifest, arguments.platform)
     state = state_folder(arguments.manifest, manifest["metadata"])
     name, before = manifest["metadata"]["name"], recorded(state, manifest["metadata"])
@@ -57,13 +65,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if failed or not (done := status.condition("Complete")) or done.status != "True":
         return _explain_failure(status, state)
     page = export_report(platform, manifest, status, state)
-    console.print(summary(name, before, status, page), markup=False, highlight=False)
+    console.print(summary(name, before, status, page), markup=False, highlight=False, soft_wrap=True)
     return ExitCode.DONE
 
 
 def plan(arguments: argparse.Namespace, console: Console) -> int:
     """Print what a run would do."""
-    manifest, _ = read_manifest(arguments.manifest)
+    manifest = read_for_one_machine(arguments.manifest)
     platform = platform_of(arguments.manifest, arguments.platform)
     state = state_folder(arguments.manifest, manifest["metadata"])
     status: RunStatus = run_until_done(look_ahead(manifest, platform, state))
@@ -91,9 +99,9 @@ def _explain_failure(status: RunStatus, state: Path | None) -> int:
         errors.print("The run is suspended: set spec.suspend to false to go on.", style="yellow")
         return ExitCode.DONE
     words = f"{failed.name} failed. {failed.message}" if failed else (status.condition("Failed") or status.conditions[0]).message
-    errors.print(words, style="red", markup=False, highlight=False)
+    errors.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
     if state:
-        errors.print(f"Logs: {state / 'logs'}", style="dim", markup=False, highlight=False)
+        errors.print(f"Logs: {state / 'logs'}", style="dim", markup=False, highlight=False, soft_wrap=True)
     return failed.exit_code or ExitCode.BUG if failed else ExitCode.REFUSED
 
 

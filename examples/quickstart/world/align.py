@@ -106,11 +106,13 @@ def align(
     mixture: Mixture,
     seed: int,
     recipe: Recipe,
+    start: LlamaForCausalLM | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> LlamaForCausalLM:
-    """Trains one model from nothing; the same seed gives the same model up to the order of float sums."""
+    """Trains one model, from nothing or going on from another; the same seed gives the same up to the order of float sums."""
     rng = random.Random(f"{seed}:{mixture.name}")
-    model = new_model(tokenizer, rng.randrange(2**31))
+    fresh = rng.randrange(2**31)
+    model = start or new_model(tokenizer, fresh)
     model.set_attn_implementation("eager")  # on rows this short twice as fast as the fused kernel's backward pass
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)

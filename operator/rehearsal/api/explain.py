@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from pydantic import ValidationError
-from pydantic.alias_generators import to_camel
 
 from rehearsal.api.availability import unavailable
 from rehearsal.api.run import RunSpec
@@ -17,7 +16,7 @@ PLAIN = {
 def problems(spec: object) -> tuple[RunSpec | None, list[tuple[str, str]]]:
     """Check a spec as written; return it parsed, or None and (field path, what is wrong) for each problem."""
     try:
-        parsed = RunSpec.model_validate(spec)
+        parsed = RunSpec.model_validate(spec, by_alias=True, by_name=False)
     except ValidationError as error:
         return None, list(explain(error))
     refused = [(path, f"is not available in this release: {hint}") for path, hint in unavailable(parsed)]
@@ -29,7 +28,7 @@ def explain(error: ValidationError, root: str = "spec") -> Iterator[tuple[str, s
     for detail in error.errors(include_url=False, include_context=False):
         path = root
         for part in detail["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{to_camel(part)}"
+            path += f"[{part}]" if isinstance(part, int) else f".{part}"
         text = PLAIN.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         given = detail["input"]
         shown = f" (it is {given!r})" if isinstance(given, str | int | float) and detail["type"] not in PLAIN else ""

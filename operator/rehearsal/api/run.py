@@ -72,7 +72,9 @@ class MixtureUnit(StrEnum):
 class Mixture(ApiModel):
     """How rehearsal and domain rows are mixed. The paper: 17 % domain rows."""
 
-    domain_fraction: Fraction | None = Field(0.17, description="Share of domain rows; null concatenates both sets whole.")
+    domain_fraction: Fraction | None = Field(
+        0.17, description="Share of domain rows; null takes both sets whole. No effect without rehearsal."
+    )
     unit: MixtureUnit = Field(MixtureUnit.SAMPLES, description="What the fraction counts.")
     total_samples: int | None = Field(
         None, ge=1, le=100_000_000, description="Rows of the mix; by default all rehearsal rows set it."
@@ -108,7 +110,7 @@ class Training(ApiModel):
 class EvaluationTask(ApiModel):
     """One lm-evaluation-harness task file in the store, without Python in it."""
 
-    name: Name = Field(description="The task's name in its file.")
+    name: Name = Field(description="What the run and its report call the task.")
     uri: Uri = Field(description="store://path of the task's .yaml; its data files lie beside it.")
     role: Annotated[str, StringConstraints(pattern="^(General|Domain)$")] = Field(
         "General", description="General: what must not be forgotten. Domain: what is to be learned."
@@ -120,14 +122,21 @@ class Evaluation(ApiModel):
 
     suite: Name | None = Field(None, description="A well-known suite by name.")
     tasks: list[EvaluationTask] = Field(
-        default_factory=list, max_length=16, description="Task files in the store; none skips evaluation."
+        default_factory=list, max_length=8, description="Task files in the store; none skips evaluation."
     )
     limit: int | None = Field(None, ge=1, le=1_000_000, description="Questions a task, for a quick look.")
     max_forgetting: float | None = Field(None, ge=0, le=100, description="General points that may be lost before the run fails.")
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [task.name for task in self.tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tasks are named once each; twice: {', '.join(twice)}")
+        return self
+
 
 class Categories(ApiModel):
-    """A YAML list of {name, pattern, share}: how the report names kinds of instruction, and their true shares if known."""
+    """A YAML list of {name, pattern, share}: how the report names kinds of elicited instruction, and true shares if known."""
 
     uri: Uri = Field(description="store://path of the .yaml file.")
 

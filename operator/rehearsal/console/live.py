@@ -57,14 +57,22 @@ class LiveView:
         for stage in status.stages:
             style = STYLES[stage.state]
             bar = ProgressBar(total=max(stage.total, 1), completed=_shown(stage), width=24)
-            row = (stage.name, Text(stage.state, style=style), bar, _done(stage), _rate(stage), self._time(stage), _words(stage))
+            row = (
+                stage.name,
+                Text(stage.state, style=style),
+                bar,
+                _done(stage),
+                _rate(stage),
+                self._time(stage),
+                Text(_words(stage)),
+            )
             table.add_row(*row)
         return table
 
     def _lines(self, status: RunStatus) -> None:
         now = self._clock()
         for stage in status.stages:
-            state = (stage.state, stage.fingerprint or "")
+            state = (stage.state, stage.message if stage.state is State.WAITING else stage.fingerprint or "")
             if self._states.get(stage.name) == state:
                 spoken = self._spoken.get(stage.name, now)
                 if stage.state is not State.RUNNING or (now - spoken).total_seconds() < LINE_SECONDS:

@@ -46,7 +46,8 @@ def defaults() -> dict[str, Any]:
         "progressSeconds": 1,
         "backoffLimit": 3,
         "clientPod": {"cpu": "100m", "memory": "1Gi"},
-        "cpuStage": {"cpu": "500m", "memory": "1Gi"},
+        # Preflight must find room beside a trainer that holds every core: it decides whether that goes on.
+        "cpuStage": {"cpu": "0", "memory": "512Mi"},
     }
     return shared | (on_gpus(count) if (count := gpus()) else on_cores())
 
@@ -65,7 +66,8 @@ def on_gpus(count: int) -> dict[str, Any]:
 def on_cores() -> dict[str, Any]:
     """Return the values of a machine without devices.
 
-    vLLM's CPU engine runs eager and without chunked prefill, which kills it where requests carry seeds (vLLM 0.32).
+    vLLM's CPU engine runs eager, as one process beside its server, and without chunked prefill, which kills it where
+    requests carry seeds (vLLM 0.32).
     """
     host = memory() / GIB
     return {
@@ -78,8 +80,16 @@ def on_cores() -> dict[str, Any]:
             "useCpu": True,
         },
         "engine": {
-            "args": ["--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"],
-            "env": {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
+            "args": [
+                *("--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
+                *("--distributed-executor-backend", "uni"),
+            ],
+            "env": {
+                "OMP_NUM_THREADS": "1",
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            },
             "startSeconds": 600,
         },
         "trainer": {"env": {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}},

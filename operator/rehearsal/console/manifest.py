@@ -17,6 +17,14 @@ TOP = ("apiVersion", "kind", "metadata", "spec")
 METADATA = ("name", "namespace", "labels", "annotations")
 
 
+class _TwiceError(Exception):
+    """A key that is written twice in one mapping: YAML would keep the last and say nothing."""
+
+    def __init__(self, field: str, line: int) -> None:
+        super().__init__(field)
+        self.field, self.line = field, line
+
+
 def read_manifest(path: Path) -> tuple[dict[str, Any], RunSpec]:
     """Return the manifest (with a namespace) and its spec; raises Refused with one line a problem."""
     manifest, lines = _load(path)
@@ -30,14 +38,35 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], RunSpec]:
     return manifest, spec
 
 
+def read_for_one_machine(path: Path) -> dict[str, Any]:
+    """Return the manifest, or raise Refused where it asks for what processes on one machine do not have."""
+    manifest, spec = read_manifest(path)
+    asked: dict[str, object] = {"spec.queueName": spec.queue_name}
+    asked |= {f"spec.scheduling.{name}": value for name, value in spec.scheduling.wire().items() if value}
+    _, lines = _load(path)
+    found = [
+        f"{path}:{_line(lines, field)}: {field}: one machine has no nodes and no queues" for field, value in asked.items() if value
+    ]
+    if found:
+        raise Refused("\n".join(found) + "\nLeave it out, or run it on a cluster.", "BadManifest")
+    return manifest
+
+
 def read_platform(path: Path, defaults: dict[str, Any]) -> Platform:
     """Return the platform that a file describes on top of defaults, with the file's folders made absolute."""
     values, lines = _load(path)
     try:
         platform = Platform.model_validate(_merge(defaults, values))
     except ValidationError as error:
-        text = "\n".join(f"{path}:{_line(lines, field)}: {field}: {text}" for field, text in explain(error, "platform"))
+        text = "\n".join(
+            f"{path}:{_line(lines, field.removeprefix('platform.'))}: {field}: {text}" for field, text in explain(error, "platform")
+        )
         raise Refused(text, "BadPlatform") from None
+    if remote := [name for name, store in platform.stores.items() if store.s3]:
+        field = f"stores.{remote[0]}.s3"
+        raise Refused(
+            f"{path}:{_line(lines, field)}: platform.{field}: is not available in this release: use a folder", "BadPlatform"
+        )
     return absolute_folders(platform, path.parent)
 
 
@@ -57,7 +86,12 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = dict(_lines(node, "")) if node else {}
         value = yaml.safe_load(text)
+    except _TwiceError as error:
+        raise Refused(f"{path}:{error.line}: {error.field}: is written twice; keep one of the two", "BadManifest") from None
+    except RecursionError:
+        raise Refused(f"{path}: an alias holds itself", "BadManifest") from None
     except FileNotFoundError:
         raise Refused(f"{path}: there is no such file", "BadManifest") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -69,14 +103,18 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise Refused(f"{path}: not one YAML document: {error}", "BadManifest") from None
     if not isinstance(value, dict) or node is None:
         raise Refused(f"{path}:1: holds no mapping; a manifest starts with apiVersion, kind, metadata and spec", "BadManifest")
-    return value, dict(_lines(node, ""))
+    return value, lines
 
 
 def _lines(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
     """Yield (field path, line) of every node."""
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
             inner = f"{path}.{key.value}".lstrip(".")
+            if inner in seen:
+                raise _TwiceError(inner, key.start_mark.line + 1)
+            seen.add(inner)
             yield inner, key.start_mark.line + 1
             yield from _lines(value, inner)
     elif isinstance(node, yaml.SequenceNode):
@@ -105,12 +143,19 @@ def _envelope(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(metadata, dict) or not _is_name(metadata.get("name"), 63):
         yield "metadata.name", "is required: lower-case letters, digits and dashes, at most 63"
     else:
+        for name in ("labels", "annotations"):
+            if not _is_map_of_strings(metadata.get(name, {})):
+                yield f"metadata.{name}", "must be a mapping of strings to strings"
         for name in metadata.keys() - set(METADATA):
             yield f"metadata.{name}", "there is no such field"
         if not _is_name(metadata.get("namespace", "default"), 63):
             yield "metadata.namespace", "must be lower-case letters, digits and dashes, at most 63"
     if "spec" not in manifest:
         yield "spec", "is required"
+
+
+def _is_map_of_strings(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
 
 
 def _is_name(value: object, limit: int) -> bool:

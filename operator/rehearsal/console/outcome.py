@@ -4,8 +4,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
@@ -37,10 +39,13 @@ def summary(name: str, before: RunStatus | None, status: RunStatus, page: Path) 
     ran = [stage for stage in stages if stage.state is State.SUCCEEDED and stage.fingerprint not in known]
     there = [stage.name for stage in stages if stage not in ran]
     if ran:
-        lines = [f"{name} is complete. What ran, and why:", *(f"  {stage.name:16} {_took(stage):>6}  {stage.reason}" for stage in ran)]
+        lines = [
+            f"{name} is complete. What ran, and why:",
+            *(f"  {stage.name:16} {_took(stage):>6}  {stage.reason}" for stage in ran),
+        ]
         lines += [f"In the store already, by fingerprint: {', '.join(there)}."] if there else []
     else:
-        lines = [f"{name}: nothing to do. Spec and inputs are what they were, and the store holds every stage's sealed result."]
+        lines = [f"{name}: nothing to do. The store holds the sealed result of every stage of this spec and these inputs."]
     report = status.stage(Kind.REPORT)
     lines += [f"  {fact:16} {value}" for fact, value in (report.facts if report else {}).items()]
     return "\n".join([*lines, f"Report: {page}"])
@@ -55,7 +60,7 @@ def plan_table(status: RunStatus) -> Table:
         if stage.name == Kind.PREFLIGHT:
             continue
         verdict, why = ("reuse", "the store holds this result already") if stage.sealed else ("run", stage.reason)
-        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, why)
+        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, Text(why))
     return table
 
 
@@ -68,11 +73,20 @@ def print_comparison(console: Console, runs: list[Finished]) -> None:
         if not (stage := status.stage(Kind.REPORT)) or stage.sealed is None:
             raise Refused(f"{metadata['name']} has no report yet: run `rehearsal run` on its manifest first", "NotFinished")
         page = export_report(platform, manifest, status, state)
-        reports[metadata["name"]] = ReportData.model_validate_json((page.parent / "report.json").read_bytes())
+        reports[metadata["name"]] = _read(page.parent / "report.json", metadata["name"])
     console.print(comparison_table(reports), markup=False, highlight=False, soft_wrap=True)
     path = runs[0][2] / "report" / "comparison.html"
     path.write_text(comparison_page(reports), encoding="utf-8")
     console.print(f"Page: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _read(path: Path, name: str) -> ReportData:
+    try:
+        return ReportData.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise Refused(
+            f"the report of {name} is another release's; run `rehearsal run` on its manifest again", "BadReport"
+        ) from error
 
 
 def _report(platform: Platform, manifest: dict[str, Any], status: RunStatus) -> Artifact:

@@ -19,11 +19,15 @@ def refused(status: RunStatus, run: Run, message: str, now: datetime) -> RunStat
 
 def suspended(status: RunStatus, run: Run, now: datetime) -> RunStatus:
     """Nothing runs until `spec.suspend` is false again."""
-    idle = [
-        stage.model_copy(update={"state": State.PENDING, "message": "the run is suspended"}) if _moving(stage) else stage
-        for stage in status.stages
+    return _set(idle(status), run, {"Suspended"}, "Suspended", "spec.suspend is true", now)
+
+
+def idle(status: RunStatus) -> RunStatus:
+    """Return the status of a run whose live Jobs are stopped."""
+    stages = [
+        stage.model_copy(update={"state": State.PENDING, "message": ""}) if _moving(stage) else stage for stage in status.stages
     ]
-    return _set(status.model_copy(update={"stages": idle}), run, {"Suspended"}, "Suspended", "spec.suspend is true", now)
+    return status.model_copy(update={"stages": stages})
 
 
 def of_run(status: RunStatus, run: Run, now: datetime, pinned: bool) -> RunStatus:

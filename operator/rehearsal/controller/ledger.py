@@ -7,6 +7,8 @@ from rehearsal.api.messages import ExitCode, Termination
 from rehearsal.api.status import RunStatus, Seal, StageStatus, State
 from rehearsal.controller.observe import JobState, JobView
 
+MOST_SILENT = 4
+"""Attempts in a row that may end well and say nothing."""
 MAX_VOIDS = 5
 """A store that keeps losing seals is not worked around for ever."""
 
@@ -53,10 +55,18 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
         return entry.model_copy(update={"state": State.FAILED, **ended})
     word = job.termination
     if word is None or not (word.manifest_digest or word.inputs or word.another_round):
-        return entry.model_copy(update={"state": State.PENDING, "attempt": entry.attempt + 1, "message": "finished without a word"})
+        return _silent(entry)
     if word.another_round:
         return entry
     return _succeeded(entry, job, word)
+
+
+def _silent(entry: StageStatus) -> StageStatus:
+    """The Job's word was lost: its next attempt finds what is sealed. One that never says a word has failed."""
+    if entry.attempt < MOST_SILENT:
+        return again(entry)
+    message = f"finished {entry.attempt + 1} times without a word; its log may say why"
+    return entry.model_copy(update={"state": State.FAILED, "exit_code": ExitCode.BUG, "message": message})
 
 
 def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStatus:
@@ -91,10 +101,9 @@ def why_failed(job: JobView) -> str:
 
 
 def again(entry: StageStatus) -> StageStatus:
-    """Return the entry ready for its next attempt."""
-    return entry.model_copy(
-        update={"state": State.PENDING, "attempt": entry.attempt + 1, "sealed": None, "exit_code": None, "message": ""}
-    )
+    """Return the entry ready for its next attempt: nothing of the last one but its number is kept."""
+    kept = {name: getattr(entry, name) for name in ("name", "fingerprint", "parts", "reason")}
+    return StageStatus(**kept, attempt=entry.attempt + 1)
 
 
 def void(status: RunStatus, jobs: Iterable[JobView]) -> RunStatus:
@@ -115,10 +124,16 @@ def void(status: RunStatus, jobs: Iterable[JobView]) -> RunStatus:
 
 
 def pin(status: RunStatus, key: str, word: Termination, names: Iterable[str]) -> RunStatus:
-    """Record preflight's answer: the digests of the inputs, the seals it found; failures of before are cleared."""
-    stages = [again(stage) if stage.state is State.FAILED else stage for stage in status.stages]
+    """Record preflight's answer: the digests of the inputs, the seals it found; failures and lost seals of before are cleared."""
+    stages = [again(stage) if _outdated(stage, word) else stage for stage in status.stages]
     inputs = {name: word.inputs[name] for name in names}
-    return status.model_copy(update={"inputs": inputs, "inputs_key": key, "found": word.sealed, "stages": stages})
+    pinned = {"inputs": inputs, "inputs_key": key, "found": word.sealed, "rounds": 1, "stages": stages}
+    return status.model_copy(update=pinned)
+
+
+def _outdated(stage: StageStatus, word: Termination) -> bool:
+    """Whether preflight's answer voids the entry: it failed, or its seal is not in the store any more."""
+    return stage.state is State.FAILED or (stage.sealed is not None and stage.name not in word.sealed)
 
 
 def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> RunStatus:

@@ -71,7 +71,9 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     world = World(run, spec, platform, jobs, now)
     status, order = _preflight(world, status)
     if status.inputs_key != inputs_key(run):
-        return _plan(world, status, order)
+        looked = status.stage(PREFLIGHT.name)
+        hopeless = looked is not None and looked.state is State.FAILED
+        return _plan(world, conditions.idle(status) if hopeless else status, order, _live(jobs) if hopeless else ())
     world, status = _advance(world, status)
     failed = any(stage.state is State.FAILED for stage in status.stages)
     return _plan(world, status, () if failed else _due(world, status), _stale(world))

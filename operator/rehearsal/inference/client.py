@@ -7,6 +7,7 @@ DeviceUnusable   75  the server is gone, hangs, or fails the same request for to
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -124,8 +125,9 @@ class Engine:
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
         raise _UnansweredError(f"HTTP {response.status}")
-    text = (await response.text())[:300]
-    raise RequestRefusedError(f"the engine refuses a request (HTTP {response.status}): {text}")
+    # The engine's words may quote a prompt: they are for the log, never for the status.
+    sys.stderr.write(f"engine: HTTP {response.status}: {(await response.text())[:300]}\n")
+    raise RequestRefusedError(f"the engine refuses a request (HTTP {response.status}); the log has its words")
 
 
 @asynccontextmanager

@@ -177,7 +177,9 @@ def _engine(order: Order, platform: Platform) -> Container:
     command = [
         *("python", "-m", "vllm.entrypoints.openai.api_server"),
         *("--host", "127.0.0.1", "--port", "$(ENGINE_PORT)"),
-        *("--model", MODEL, "--served-model-name", _served(order)),
+        *("--model", MODEL, "--served-model-name", _served(order), "--load-format", "safetensors"),
+        # The run says how to sample; a model's own generation_config.json would bend what it leaves unsaid.
+        *("--generation-config", "vllm", "--disable-log-stats", "--disable-uvicorn-access-log"),
         *("--dtype", str(serving.dtype), "--max-model-len", str(serving.max_model_len)),
         *("--tensor-parallel-size", str(serving.tensor_parallel)),
         *platform.engine.args,

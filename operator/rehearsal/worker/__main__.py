@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -46,6 +47,8 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> Termination:
     try:
         task = Task.model_validate_json(arguments.task.read_bytes())
+    except OSError as error:
+        raise Refused(f"the task file {arguments.task} cannot be read: {error.strerror}", "ReleaseMismatch") from error
     except ValidationError as error:
         raise Refused(
             f"the task file does not fit this release: {error.error_count()} errors; use images of the same release"
@@ -87,14 +90,25 @@ def _bug(path: Path, error: Exception) -> int:
 
 
 def _write(path: Path, termination: Termination) -> None:
-    data = termination.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+    """A full disk must not hide the exit code: a word that cannot be written is a word that is lost."""
+    with suppress(OSError):
+        path.write_bytes(encoded(termination))
+
+
+def encoded(termination: Termination) -> bytes:
+    """Return the message in at most 4,096 bytes: figures go first, then the end of the text; what is left is whole JSON."""
+    data = _json(termination)
     if len(data) > TERMINATION_BYTES:
-        data = (
-            termination.model_copy(update={"refused": {}, "facts": {}})
-            .model_dump_json(by_alias=True, exclude_defaults=True)
-            .encode()
-        )
-    path.write_bytes(data[:TERMINATION_BYTES])
+        termination = termination.model_copy(update={"refused": {}, "facts": {}})
+        data = _json(termination)
+    while len(data) > TERMINATION_BYTES and termination.message:
+        termination = termination.model_copy(update={"message": termination.message[: len(termination.message) * 3 // 4]})
+        data = _json(termination)
+    return data
+
+
+def _json(termination: Termination) -> bytes:
+    return termination.model_dump_json(by_alias=True, exclude_defaults=True).encode()
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

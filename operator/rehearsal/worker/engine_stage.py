@@ -47,7 +47,7 @@ def row_seed(fingerprint: str, index: int) -> int:
 
 async def _generate(context: Context, program: Program[Item]) -> Usage:
     model = served_model_name(context.stage, context.task.inputs, context.fingerprints)
-    url = f"http://127.0.0.1:{_port()}"
+    url = engine_url()
     log(f"waiting for the engine at {url}")
     async with connect(url, model, max_model_len(context)) as engine:
         slot = Slot(context.slot, context.task.slots, context.task.limits.concurrency)
@@ -66,9 +66,10 @@ def room_for(max_tokens: int, prompt: int, longest: int) -> int:
     return min(max_tokens, longest - prompt)
 
 
-def _port() -> int:
+def engine_url() -> str:
+    """Return the address of the engine beside this client."""
     try:
-        return int(os.environ["ENGINE_PORT"])
+        return f"http://127.0.0.1:{int(os.environ['ENGINE_PORT'])}"
     except (KeyError, ValueError) as error:
         raise Refused(
             "ENGINE_PORT must hold the engine's port on localhost: the Job's manifest sets it", "ReleaseMismatch"

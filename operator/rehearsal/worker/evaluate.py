@@ -14,7 +14,7 @@ from rehearsal.api.run import EvaluationTask
 from rehearsal.inference.client import connect
 from rehearsal.pipeline.fingerprint import served_model_name
 from rehearsal.worker.context import Context, Outcome, log
-from rehearsal.worker.engine_stage import max_model_len
+from rehearsal.worker.engine_stage import engine_url, max_model_len
 from rehearsal.worker.tasks import bring_task
 
 Row = dict[str, object]
@@ -33,7 +33,7 @@ def run(context: Context) -> Outcome:
         _offline(context)
         from rehearsal.worker.harness import Harness  # noqa: PLC0415 - takes seconds, and reads the environment
 
-        url = f"http://127.0.0.1:{_port()}"
+        url = engine_url()
         name = served_model_name(context.stage, context.task.inputs, context.fingerprints)
         log(f"waiting for the engine at {url}")
         asyncio.run(_wait(url, name, max_model_len(context)))
@@ -94,10 +94,3 @@ def _offline(context: Context) -> None:
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-
-
-def _port() -> int:
-    try:
-        return int(os.environ["ENGINE_PORT"])
-    except (KeyError, ValueError) as error:
-        raise Refused("ENGINE_PORT must hold the engine's port: the Job's manifest sets it", "ReleaseMismatch") from error

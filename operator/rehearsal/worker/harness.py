@@ -14,6 +14,7 @@ from lm_eval.tasks import TaskManager
 from tenacity import RetryError
 
 from rehearsal.api.messages import DeviceUnusable, Refused
+from rehearsal.worker.context import log
 from rehearsal.worker.tasks import TaskFile
 
 RETRIES = 8
@@ -53,8 +54,9 @@ class Harness:
         except (aiohttp.ClientError, RetryError, TimeoutError) as error:
             raise DeviceUnusable(f"the engine stopped answering in task {name}: {type(error).__name__}", "EngineGone") from error
         except (ValueError, KeyError, TypeError) as error:
+            log(f"lm-evaluation-harness: {type(error).__name__}: {error}")
             raise Refused(
-                f"{task.uri}: lm-evaluation-harness cannot run it: {type(error).__name__}: {error}"[:500], "TaskUnusable"
+                f"{task.uri}: lm-evaluation-harness cannot run it ({type(error).__name__}); the log has its words", "TaskUnusable"
             ) from error
         samples: Sequence[Mapping[str, Any]] = found["samples"][name]
         return samples

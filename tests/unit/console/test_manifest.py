@@ -6,7 +6,7 @@ import pytest
 
 from rehearsal.api.messages import Refused
 from rehearsal.console.machine import defaults
-from rehearsal.console.manifest import read_manifest, read_platform
+from rehearsal.console.manifest import read_for_one_machine, read_manifest, read_platform
 
 GOOD = """\
 apiVersion: rehearsal.dev/v1alpha1
@@ -49,6 +49,9 @@ def test_a_good_manifest_is_read_with_the_papers_defaults(tmp_path: Path) -> Non
         ("  mixture: {unit: Tokens}\n", "spec.mixture.unit: is not available in this release"),
         ("  rehearsal:\n    reconstructed:\n      judging: {judges: [nobody]}\n", "judging.judges names nobody"),
         ("  rehearsal: {dataset: {preset: tulu-v2-mix}}\n", "spec.rehearsal.dataset.preset: is not available in this release"),
+        ("  training: {epochs: 1}\n  training: {epochs: 2}\n", "run.yaml:11: spec.training: is written twice"),
+        ("  training: {learning_rate: 0.5}\n", "spec.training.learning_rate: there is no such field"),
+        ("  evaluation: {tasks: [{name: a, uri: store://x}, {name: a, uri: store://y}]}\n", "tasks are named once each; twice: a"),
         ("  training: {nodes: 2}\n", "spec.training.nodes: is not available in this release"),
     ],
 )
@@ -67,6 +70,8 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     [
         ("", "run.yaml:1: holds no mapping"),
         ("a: [", "not YAML"),
+        ("a: &a [*a]", "an alias holds itself"),
+        (GOOD.replace("name: medical", "name: medical\n  annotations: none"), "metadata.annotations: must be a mapping"),
         (GOOD.replace("v1alpha1", "v2"), "run.yaml:1: apiVersion: must be rehearsal.dev/v1alpha1"),
         (GOOD.replace("name: medical", "name: Medical_1"), "run.yaml:4: metadata.name"),
         (
@@ -94,6 +99,21 @@ def test_a_platform_file_lies_on_top_of_the_machine_and_its_folders_are_its_own(
     assert folder.path == str(tmp_path / "artifacts")
     assert platform.backoff_limit == 1
     assert platform.progress_seconds == 1
+
+
+@pytest.mark.parametrize(
+    "asked", ["  queueName: gpu\n", "  scheduling: {nodeSelector: {gpu: h100}}\n", "  scheduling: {priorityClassName: low}\n"]
+)
+def test_one_machine_refuses_queues_and_nodes_by_field_and_line(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(Refused, match=r"run\.yaml:10: spec\..*one machine has no nodes and no queues"):
+        read_for_one_machine(written(tmp_path, f"{GOOD}  {asked}\n"))
+
+
+def test_a_store_that_this_release_cannot_open_is_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text("stores:\n  remote:\n    s3: {bucket: models}\n")
+    with pytest.raises(Refused, match=r"platform\.yaml:3: platform\.stores\.remote\.s3"):
+        read_platform(path, defaults())
 
 
 def test_a_wrong_platform_field_is_named(tmp_path: Path) -> None:

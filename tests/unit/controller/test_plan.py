@@ -6,9 +6,12 @@ from datetime import timedelta
 import pytest
 
 from rehearsal.api.messages import Progress, Termination
+from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, State
 from rehearsal.controller.observe import JobState, Observation, Run
 from rehearsal.controller.plan import Plan, decide
+from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stages import stages_of
 from tests.unit.worlds import INPUTS, NOON, a_platform, a_run, a_spec, as_seen, created, pinned, preflight_done, sealed_by, seen
 
 PLATFORM = a_platform()
@@ -27,6 +30,13 @@ def is_true(status: RunStatus, condition: str) -> bool:
     return found is not None and found.status == "True"
 
 
+def in_store(run: Run) -> dict[str, str]:
+    """What preflight finds: the run's present stages whose fingerprints were sealed before."""
+    sealed = {stage.sealed.fingerprint: stage.sealed.manifest_digest for stage in run.status.stages if stage.sealed}
+    known = fingerprints(stages_of(RunSpec.model_validate(run.spec)), INPUTS)
+    return {name: sealed[fingerprint] for name, fingerprint in known.items() if fingerprint in sealed}
+
+
 def finish(run: Run, never: tuple[str, ...] = ()) -> tuple[Run, list[str]]:
     """Let every Job that is created seal its stage, until nothing more is created; return the run and the order of stages."""
     jobs, order = [], []
@@ -38,7 +48,7 @@ def finish(run: Run, never: tuple[str, ...] = ()) -> tuple[Run, list[str]]:
         for stage, manifest in zip(created(plan), plan.create, strict=True):
             order.append(stage)
             if stage not in never:
-                jobs.append(preflight_done(manifest) if stage == "preflight" else sealed_by(manifest))
+                jobs.append(preflight_done(manifest, in_store(run)) if stage == "preflight" else sealed_by(manifest))
             else:
                 jobs.append(as_seen(manifest))
     raise AssertionError("the run does not come to rest")
@@ -194,6 +204,61 @@ def test_a_seal_that_a_reader_found_missing_is_forgotten_and_made_again() -> Non
     plan = look(run, job)
     assert plan.status.stage("filter").sealed is None  # type: ignore[union-attr]
     assert created(plan) == ["filter"]
+
+
+def test_a_preflight_that_fails_ends_the_run_though_older_jobs_were_at_work() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    working = [as_seen(m) for m in first.create]
+    run = replace(carried_out(run, look(carried_out(run, first), *working)), request="again")
+    asked = look(run, *working)
+    words = Termination(reason="BadData", message="domain.jsonl, line 17")
+    failed = as_seen(asked.create[0], JobState.FAILED, exit_code=64, termination=words)
+    plan = look(carried_out(run, asked), *working, failed)
+    assert {job.stage for job in plan.delete} == {"elicit", "evaluate-base"}
+    assert is_true(plan.status, "Failed")
+    assert "line 17" in plan.status.condition("Failed").message  # type: ignore[union-attr]
+
+
+def test_a_store_that_lost_its_seals_has_them_made_again() -> None:
+    run, _ = finish(a_run())
+    run = replace(run, request="again")
+    asked = look(run)
+    plan = look(carried_out(run, asked), preflight_done(asked.create[0]))
+    assert set(created(plan)) == {"elicit", "evaluate-base"}
+
+
+def test_a_job_that_never_says_a_word_fails_in_the_end() -> None:
+    run, jobs = a_run(), []
+    for _ in range(20):
+        plan = look(run, *jobs)
+        run = carried_out(run, plan)
+        jobs += [as_seen(m, JobState.COMPLETE) for m in plan.create]
+    assert len(jobs) == 5
+    assert is_true(run.status, "Failed")
+    assert "without a word" in run.status.condition("Failed").message  # type: ignore[union-attr]
+
+
+def test_a_new_attempt_shows_nothing_of_the_last_one() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    first = look(run)
+    jobs = [as_seen(m, progress=Progress(done=90, total=100, per_second=5)) for m in first.create]
+    run = carried_out(run, look(carried_out(run, first), *jobs))
+    failed = [replace(job, state=JobState.FAILED, exit_code=75) for job in jobs]
+    run = replace(carried_out(run, look(run, *failed)), request="again")
+    asked = look(run, *failed)
+    entry = look(carried_out(run, asked), *failed, preflight_done(asked.create[0])).status.stage("elicit")
+    assert entry is not None
+    assert (entry.done, entry.total, entry.per_second, entry.started_at, entry.finished_at) == (0, 0, 0, None, None)
+
+
+def test_an_edit_starts_again_with_one_round_of_elicitation() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run).model_copy(update={"rounds": 2}), generation=2)
+    asked = look(run)
+    assert look(carried_out(run, asked), preflight_done(asked.create[0])).status.rounds == 1
 
 
 def test_filter_that_falls_short_adds_a_round_of_elicitation_and_runs_again_after_it() -> None:

@@ -122,6 +122,8 @@ def decide(model: ModelShape, training: Training, machine: Machine) -> Need:
 
 
 def _allowed(offload: Offload, machine: Machine) -> tuple[bool, ...]:
+    if machine.device_bytes is None and offload is Offload.OPTIMIZER:
+        raise Refused("spec.training.offload: this platform has no device to offload from; use Auto", "DoesNotFit")
     if machine.device_bytes is None:
         return (False,)
     return {Offload.AUTO: (False, True), Offload.OPTIMIZER: (True,), Offload.NONE: (False,)}[offload]
