@@ -4,7 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
-UV_VERSION := 0.13.9
 ENVIRONMENT := .venv/.installed
 SYNC := sync --frozen --compile-bytecode --extra trainer --extra evaluate --extra report --extra cpu
 RUN := .venv/bin
@@ -17,10 +16,11 @@ help: ## list the commands
 check-machine:
 	@$(SHELL) scripts/check-machine.sh $(PYTHON)
 
-$(UV): | check-machine
-	@echo "Installing uv $(UV_VERSION) (a few seconds)"
+$(UV): scripts/uv.txt | check-machine
+	@echo "Installing uv (a few seconds)"
 	@$(PYTHON) -m venv .cache/uv
-	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 $(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
 	@echo "Installing the locked environment: vLLM, torch, DeepSpeed, lm-eval; about 7 GB, one to five minutes"
@@ -35,6 +35,7 @@ quickstart: $(ENVIRONMENT) ## run the main job on this machine: about ten minute
 	@$(RUN)/rehearsal run examples/quickstart/run.yaml
 	@$(RUN)/rehearsal run examples/quickstart/no-rehearsal.yaml
 	@$(RUN)/rehearsal report examples/quickstart/run.yaml examples/quickstart/no-rehearsal.yaml
+	@$(RUN)/python examples/quickstart/marks.py
 
 .PHONY: lint
 lint: $(ENVIRONMENT) ## ruff, mypy (strict), import contracts

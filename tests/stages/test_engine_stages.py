@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -34,13 +35,12 @@ from rehearsal.store.commit import Artifact
 from rehearsal.store.open import open_store
 from rehearsal.worker.models import model_digest
 from rehearsal.worker.scoring import Questions
-from tests.stages.tiny import make_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 WORLD = Path(__file__).parents[2] / "examples" / "quickstart" / "store" / "inputs"
 RUBRIC = "Score the response from 1 to 5."
-COUNT, LENGTH, SLACK = 1000, 512, 0.05
+COUNT, LENGTH = 1000, 512
 INSTRUCTIONS = [f"What is the capital of place {number}?" for number in range(40)]
 FLAGS = [
     *("--dtype", "bfloat16", "--enforce-eager", "--max-model-len", str(LENGTH), "--load-format", "safetensors"),
@@ -143,19 +143,11 @@ def a_spec(**judging: Any) -> RunSpec:
     )
 
 
-def put_models(folder: Path) -> None:
-    for name in ("base", "peer"):
-        if (WORLD / name).exists():
-            shutil.copytree(WORLD / name, folder / name)
-        else:
-            make_model(folder / name)
-            (folder / name / "README.md").write_text(name)
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("engine-stages")
-    put_models(folder / "store")
+    for name in ("base", "peer"):
+        shutil.copytree(WORLD / name, folder / "store" / name)
     spec, store = a_spec(), open_store(StoreConfig.model_validate({"folder": {"path": str(folder / "store")}}))
     inputs = {
         "domain": "d" * 64,
@@ -228,26 +220,29 @@ def test_members_answer_and_judges_score_what_may_be_chosen(bench: Bench, instru
 
 
 def test_ratings_are_the_model_s_own_probabilities(bench: Bench):
-    """The same five probabilities by another library: nothing that a sampler does is in them."""
+    """The same five probabilities by another library: nothing that a sampler does is in them.
+
+    Both compute in bfloat16. transformers in bfloat16 is itself 0.0002 (median) to 0.06 (worst of 80) away from float32.
+    """
     tokenizer = ChatTokenizer.load(bench.server.model)
     place, questions = rating_place(tokenizer), Questions(RUBRIC, tokenizer)
-    model = AutoModelForCausalLM.from_pretrained(bench.server.model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(bench.server.model, dtype=torch.bfloat16)
     responses = [row["answers"] for row in bench.artifact("respond-base").rows()]
-    compared = 0
+    errors = []
     for judged, instruction, given in zip(bench.artifact("judge-base").rows(), INSTRUCTIONS, responses, strict=True):
         for score, answer in zip(judged["scores"][0], given, strict=True):
             if score is None:
                 continue
             prompt = [*(questions.prompt(instruction, answer["text"]) or ()), *place.prefix_ids]
             with torch.no_grad():
-                logprobs = model(torch.tensor([prompt])).logits[0, -1].log_softmax(0)
+                logprobs = model(torch.tensor([prompt])).logits[0, -1].float().log_softmax(0)
             expected = expected_rating(
                 {rating: float(logprobs[id_]) for rating, id_ in zip(RATINGS, place.rating_ids, strict=True)}
             )
-            assert score == pytest.approx(expected, abs=SLACK)
-            compared += 1
-    if (WORLD / "base").exists():
-        assert compared > 20
+            errors.append(abs(score - (expected or 0)))
+    assert len(errors) > 40
+    assert median(errors) < 0.005
+    assert max(errors) < 0.2
 
 
 def test_a_judge_that_writes_its_reason_gives_a_rating_or_abstains(bench: Bench, instructions: list[dict[str, Any]]):

@@ -106,7 +106,7 @@ def test_a_platform_file_lies_on_top_of_the_machine_and_its_folders_are_its_own(
 )
 def test_one_machine_refuses_queues_and_nodes_by_field_and_line(tmp_path: Path, asked: str) -> None:
     with pytest.raises(Refused, match=r"run\.yaml:10: spec\..*one machine has no nodes and no queues"):
-        read_for_one_machine(written(tmp_path, f"{GOOD}  {asked}\n"))
+        read_for_one_machine(written(tmp_path, GOOD + asked))
 
 
 def test_a_store_that_this_release_cannot_open_is_refused_by_line(tmp_path: Path) -> None:
