@@ -1,5 +1,6 @@
 """Jobs carried out by real processes: what a Job and its pods come to on the local cluster."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -300,3 +301,16 @@ async def refusal(cluster: LocalCluster, name: str) -> str:
         return None
 
     return await until(words)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("turns", range(6))
+async def test_leaving_in_the_moment_of_a_change_ends_at_once(tmp_path: Path, turns: int) -> None:
+    async with LocalCluster(tmp_path / "state", Capacity(cpu=1, memory=2**30)) as cluster:
+        await cluster.create(job_of(shell("true"), ttlSecondsAfterFinished=3600))
+        await finished(cluster)
+        for _ in range(10):
+            await asyncio.sleep(0)  # its own work is waiting for a change by now, or for the Job's end of life
+        await cluster.apply(run_of("medical"))
+        for _ in range(turns):
+            await asyncio.sleep(0)

@@ -99,7 +99,9 @@ class Container:
             if run.done():
                 return False
             with suppress(TimeoutError):
-                if await asyncio.wait_for(probe(), settings.get("timeoutSeconds", 1)) and not run.done():
+                async with asyncio.timeout(settings.get("timeoutSeconds", 1)):
+                    answered = await probe()
+                if answered and not run.done():
                     self._started = True
                     self._changed()
                     return True

@@ -9,6 +9,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -155,10 +156,10 @@ class LocalCluster:
             wake = self._jobs.step(now())
             self._node.step()
             pause = None if wake is None else max((wake - now()).total_seconds(), 0.05)
-            try:
-                await asyncio.wait_for(changed.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it swallows a cancellation that comes in the moment of a change.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await changed.wait()
 
     def _check_working(self) -> None:
         """A cluster whose controller has stopped must not look like one where nothing happens."""

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from rehearsal.inference.client import Patience
 
-IMPATIENT = Patience(start=0.3, canary=0.3, repeat=0.5, request=0.2, token=0, first_pause=0.01, longest_pause=0.05)
+IMPATIENT = Patience(start=5, canary=1, repeat=1.5, request=0.5, token=0, first_pause=0.01, longest_pause=0.05)
 MODEL, LENGTH = "model-0123456789abcdef", 512
 Body = dict[str, Any]
 

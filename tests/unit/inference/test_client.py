@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -90,7 +91,7 @@ async def test_a_server_that_never_becomes_healthy_is_given_up():
     async with running(FakeEngine()) as engine:
         engine.healthy = False
         with pytest.raises(DeviceUnusable, match="no healthy engine"):
-            await ask(engine)
+            await ask(engine, patience=replace(IMPATIENT, start=0.2))
 
 
 @pytest.mark.fault(54)
