@@ -1,6 +1,6 @@
 """The spec of a ReconstructionRun: every knob, its default (the paper's value) and its bounds.
 
-The CRD's schema is generated from these models. What crosses files or services (a model that is not there, a short
+These models are the one source of the resource's schema. What crosses files or services (a model that is not there, a short
 data set) is preflight's to refuse; what is refused here needs the manifest alone.
 """
 

@@ -81,6 +81,9 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
             "refused": word.refused,
             "facts": word.facts,
             "usage": word.usage,
+            "gpu_seconds": job.devices * seconds(job.started_at, job.finished_at, moment(job.finished_at))
+            if job.finished_at
+            else 0.0,
             "done": total,
             "total": total,
             "message": "",
