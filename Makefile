@@ -56,7 +56,7 @@ engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
 
 .PHONY: world
-world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about an hour on two cores
+world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about ten minutes
 	@$(RUN)/python examples/quickstart/world/make_world.py
 
 .PHONY: clean
