@@ -7,12 +7,10 @@ from rehearsal.api.run import MixtureUnit, RunSpec
 
 def unavailable(spec: RunSpec) -> Iterator[tuple[str, str]]:
     """Yield (field path, what to do instead) for every field that is set and not carried out yet."""
-    yield from _sources(spec)
-    yield from _reconstruction(spec)
+    yield from _models(spec)
+    yield from _filters(spec)
     if spec.mixture.unit is not MixtureUnit.SAMPLES:
         yield "spec.mixture.unit", "use Samples"
-    if spec.evaluation.suite:
-        yield "spec.evaluation.suite", "name task files in spec.evaluation.tasks"
     if spec.evaluation.max_forgetting is not None:
         yield "spec.evaluation.maxForgetting", "read the forgetting from the report"
     if spec.training.nodes > 1:
@@ -21,34 +19,23 @@ def unavailable(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "spec.scheduling.topology", "leave it out"
 
 
-def _sources(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    uris = {"spec.baseModel.uri": spec.base_model.uri, "spec.domain.uri": spec.domain.uri}
-    if spec.categories:
-        uris["spec.categories.uri"] = spec.categories.uri
-    uris |= {f"spec.evaluation.tasks[{i}].uri": task.uri for i, task in enumerate(spec.evaluation.tasks)}
-    if spec.reconstructed:
-        for i, member in enumerate(spec.reconstructed.committee.members):
-            if member.model:
-                uris[f"spec.rehearsal.reconstructed.committee.members[{i}].model.uri"] = member.model.uri
-    if dataset := spec.rehearsal.dataset:
-        if dataset.preset:
-            yield "spec.rehearsal.dataset.preset", "copy the data set into the store and name it by uri"
-        uris["spec.rehearsal.dataset.uri"] = dataset.uri or "store://"
+def _models(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    uris = {"spec.baseModel.uri": spec.base_model.uri}
+    for i, member in enumerate(spec.reconstructed.committee.members if spec.reconstructed else ()):
+        if member.model:
+            uris[f"spec.rehearsal.reconstructed.committee.members[{i}].model.uri"] = member.model.uri
     for path, uri in uris.items():
-        if not uri.startswith("store://"):
-            yield path, f"copy {uri} into the store and name it as store://path"
+        if uri.startswith("run://"):
+            yield path, f"name the model of {uri} by its place in the store, as store://path"
 
 
-def _reconstruction(spec: RunSpec) -> Iterator[tuple[str, str]]:
+def _filters(spec: RunSpec) -> Iterator[tuple[str, str]]:
     if not (made := spec.reconstructed):
         return
-    root = "spec.rehearsal.reconstructed"
+    root = "spec.rehearsal.reconstructed.filters"
     if made.filters.near_duplicates:
-        yield f"{root}.filters.nearDuplicates", "use exactDuplicates"
+        yield f"{root}.nearDuplicates", "use exactDuplicates"
     if made.filters.languages:
-        yield f"{root}.filters.languages", "leave it out"
+        yield f"{root}.languages", "leave it out"
     if made.filters.decontaminate:
-        yield f"{root}.filters.decontaminate", "leave it out"
-    for i, member in enumerate(made.committee.members):
-        if member.endpoint:
-            yield f"{root}.committee.members[{i}].endpoint", "use a model from the store"
+        yield f"{root}.decontaminate", "leave it out"

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from rehearsal.api.model import ApiModel
+from rehearsal.api.serving import Toleration
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 
@@ -22,9 +23,13 @@ class S3Store(ApiModel):
     """An S3 bucket."""
 
     bucket: str = Field(min_length=3, max_length=63)
-    prefix: str = ""
-    endpoint: str | None = None
+    prefix: str = Field("", description="Keys start with it.")
+    endpoint: str | None = Field(None, description="URL of an S3-compatible server; addressed by path.")
     region: str | None = None
+    secret: str | None = Field(
+        None,
+        description="Secret in the run's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; none is workload identity.",
+    )
 
 
 class StoreConfig(ApiModel):
@@ -38,6 +43,28 @@ class StoreConfig(ApiModel):
         if (self.folder is None) == (self.s3 is None):
             raise ValueError("a store is either a `folder` or `s3`, one of the two")
         return self
+
+
+class EndpointConfig(ApiModel):
+    """An OpenAI-compatible service. Its address, key and limits are the platform's; a run only names it."""
+
+    url: str = Field(pattern=r"^https?://[^\s@]+$", description="Base URL, up to and including /v1.")
+    allow_http: bool = Field(False, description="Permit an http:// address.")
+    secret: str | None = Field(None, description="Secret in the run's namespace with API_KEY.")
+    concurrency: int = Field(32, ge=1, le=4096, description="Requests kept in flight.")
+
+    @model_validator(mode="after")
+    def _https(self) -> Self:
+        if self.url.startswith("http://") and not self.allow_http:
+            raise ValueError("an endpoint's url is https, unless allowHttp says otherwise")
+        return self
+
+
+class Hub(ApiModel):
+    """Where hf:// models and preset data sets come from. Only `fetch` pods reach it."""
+
+    url: str = Field("https://huggingface.co", pattern=r"^https?://[^\s@]+$")
+    secret: str | None = Field(None, description="Secret in the run's namespace with HF_TOKEN, for gated models.")
 
 
 class Images(ApiModel):
@@ -59,6 +86,10 @@ class Device(ApiModel):
     """The accelerator that engines and trainers use."""
 
     resource: str | None = Field(None, description="Extended resource name, such as nvidia.com/gpu; none is the CPU.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of nodes that have it; a run's own come on top."
+    )
+    tolerations: list[Toleration] = Field(default_factory=list, description="Taints of such nodes; a run's own come on top.")
 
 
 class Engine(ApiModel):
@@ -93,6 +124,8 @@ class Platform(ApiModel):
     """Everything a manifest needs beside the run itself."""
 
     stores: dict[str, StoreConfig] = Field(min_length=1)
+    endpoints: dict[str, EndpointConfig] = Field(default_factory=dict)
+    hub: Hub = Field(default_factory=Hub)
     images: Images = Field(default_factory=Images)
     device: Device = Field(default_factory=Device)
     engine: Engine = Field(default_factory=Engine)
@@ -103,6 +136,7 @@ class Platform(ApiModel):
     engine_pod: Resources = Field(default_factory=lambda: Resources(cpu="8", memory="64Gi"))
     train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
     service_account: str = "rehearsal-worker"
+    shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm where engines and ranks talk.")
     scratch: Quantity = Field("50Gi", description="Size limit of a CPU stage's scratch volume.")
     model_scratch: Quantity = Field("400Gi", description="Size limit of the volume that holds a model.")
     backoff_limit: int = Field(6, ge=0, le=100)

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.serving import Fraction, Model, Name, Sampling, Uri
+from rehearsal.api.serving import Fraction, Model, Name, Sampling, StoreUri
 
 
 class PreQuery(ApiModel):
@@ -50,7 +50,9 @@ class Filters(ApiModel):
     languages: list[Annotated[str, StringConstraints(pattern="^[a-z]{2,3}$")]] = Field(
         default_factory=list, max_length=64, description="ISO 639 codes to keep; empty keeps all."
     )
-    decontaminate: list[Uri] = Field(default_factory=list, max_length=32, description="Benchmarks whose questions are dropped.")
+    decontaminate: list[StoreUri] = Field(
+        default_factory=list, max_length=32, description="Benchmarks whose questions are dropped."
+    )
     length: Length = Field(default_factory=Length, description="Bounds in tokens.")
     max_refused: Fraction = Field(
         0.5, description="Share of refused rows above which the run fails: the model or template is wrong."

@@ -11,10 +11,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from rehearsal.api.model import ApiModel
 from rehearsal.api.reconstruction import Reconstructed
-from rehearsal.api.serving import Fraction, Model, Name, Uri
+from rehearsal.api.serving import Fraction, Model, Name, StoreUri, Toleration
 
 Salt = Annotated[str, StringConstraints(max_length=32)]
-Toleration = Annotated[dict[str, str | int], Field(max_length=5)]
 
 
 class DataFormat(StrEnum):
@@ -30,15 +29,37 @@ class DataFormat(StrEnum):
 class Domain(ApiModel):
     """A JSONL file of conversations in the store."""
 
-    uri: Uri = Field(description="store://path of a .jsonl file.")
+    uri: StoreUri = Field(description="store://path of a .jsonl file.")
     format: DataFormat = Field(DataFormat.AUTO, description="Layout of a row.")
+
+
+class Preset(StrEnum):
+    """The public data sets that the paper compares with (its Table 1)."""
+
+    SHAREGPT = "sharegpt"
+    EVOL_INSTRUCT = "evol-instruct"
+    GENQA = "genqa"
+    OPENHERMES = "openhermes"
+    OPENHERMES_2_5 = "openhermes-2.5"
+    TULU_V2_MIX = "tulu-v2-mix"
+    WILDCHAT = "wildchat"
+    ULTRACHAT = "ultrachat"
+
+
+class Suite(StrEnum):
+    """Well-known sets of benchmarks."""
+
+    OPEN_LLM_LEADERBOARD_V2 = "open-llm-leaderboard-v2"
 
 
 class Dataset(ApiModel):
     """A ready data set to rehearse, instead of a reconstructed one: a preset, or a JSONL file in the store."""
 
-    preset: Name | None = Field(None, description="A well-known set by name.")
-    uri: Uri | None = Field(None, description="store://path of a .jsonl file.")
+    preset: Preset | None = Field(None, description="A well-known set, brought from the hub.")
+    revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")] | None = Field(
+        None, description="Commit of the preset's repository; the newest when absent, recorded with the result."
+    )
+    uri: StoreUri | None = Field(None, description="store://path of a .jsonl file.")
     format: DataFormat = Field(DataFormat.AUTO, description="Layout of a row.")
     count: int | None = Field(None, ge=1, le=10_000_000, description="Rows to draw, seeded; all when absent.")
 
@@ -46,6 +67,8 @@ class Dataset(ApiModel):
     def _one_source(self) -> Self:
         if (self.preset is None) == (self.uri is None):
             raise ValueError("a dataset has either a `preset` or a `uri`, one of the two")
+        if self.revision and not self.preset:
+            raise ValueError("`revision` belongs to a `preset`")
         return self
 
 
@@ -111,7 +134,7 @@ class EvaluationTask(ApiModel):
     """One lm-evaluation-harness task file in the store, without Python in it."""
 
     name: Name = Field(description="What the run and its report call the task.")
-    uri: Uri = Field(description="store://path of the task's .yaml; its data files lie beside it.")
+    uri: StoreUri = Field(description="store://path of the task's .yaml; its data files lie beside it.")
     role: Annotated[str, StringConstraints(pattern="^(General|Domain)$")] = Field(
         "General", description="General: what must not be forgotten. Domain: what is to be learned."
     )
@@ -120,7 +143,7 @@ class EvaluationTask(ApiModel):
 class Evaluation(ApiModel):
     """What is measured before and after, by lm-evaluation-harness."""
 
-    suite: Name | None = Field(None, description="A well-known suite by name.")
+    suite: Suite | None = Field(None, description="A well-known suite; its questions are brought from the hub.")
     tasks: list[EvaluationTask] = Field(
         default_factory=list, max_length=8, description="Task files in the store; none skips evaluation."
     )
@@ -138,7 +161,7 @@ class Evaluation(ApiModel):
 class Categories(ApiModel):
     """A YAML list of {name, pattern, share}: how the report names kinds of elicited instruction, and true shares if known."""
 
-    uri: Uri = Field(description="store://path of the .yaml file.")
+    uri: StoreUri = Field(description="store://path of the .yaml file.")
 
 
 class Scheduling(ApiModel):

@@ -8,7 +8,13 @@ from pydantic import Field, StringConstraints
 from rehearsal.api.model import ApiModel
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=32)]
-Uri = Annotated[str, StringConstraints(pattern=r"^(store|hf|run)://[^\s\\]+$", max_length=512)]
+StoreUri = Annotated[str, StringConstraints(pattern=r"^store://[^\s\\]+$", max_length=512)]
+ModelUri = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(store://[^\s\\]+|hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|run://[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$", max_length=512
+    ),
+]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -32,7 +38,7 @@ class Serving(ApiModel):
 class Model(ApiModel):
     """A model by address: `hf://owner/name@<commit>`, `store://path` or `run://earlier-run`."""
 
-    uri: Uri = Field(description="store://path in the run's store, hf://owner/name@<40-hex commit>, or run://name.")
+    uri: ModelUri = Field(description="store://path in the run's store, hf://owner/name@<40-hex commit>, or run://name.")
     serving: Serving = Field(default_factory=Serving, description="How the inference engine serves it.")
 
 
@@ -42,3 +48,19 @@ class Sampling(ApiModel):
     temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Mass of the nucleus.")
     max_tokens: int = Field(2048, ge=1, le=131_072, description="Longest answer, in tokens.")
+
+
+class Toleration(ApiModel):
+    """core/v1 Toleration."""
+
+    key: str | None = Field(None, max_length=316, description="The taint's key; none tolerates every key.")
+    operator: Annotated[str, StringConstraints(pattern="^(Exists|Equal)$")] = Field(
+        "Equal", description="Exists ignores the value."
+    )
+    value: str | None = Field(None, max_length=63, description="The taint's value.")
+    effect: Annotated[str, StringConstraints(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = Field(
+        None, description="The taint's effect; none tolerates every effect."
+    )
+    toleration_seconds: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="How long NoExecute is tolerated; none is for ever."
+    )

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.platform import Limits, StoreConfig
+from rehearsal.api.platform import EndpointConfig, Hub, Limits, StoreConfig
 from rehearsal.api.run import RunSpec
 
 
@@ -19,4 +19,6 @@ class Task(ApiModel):
     rounds: int = Field(1, ge=1, description="Rounds of elicitation so far.")
     slots: int = Field(1, ge=1, description="Worker slots (pods) of this stage's Job.")
     store: StoreConfig
+    endpoint: EndpointConfig | None = Field(None, description="The service that the stage asks, if it asks one.")
+    hub: Hub | None = Field(None, description="Where to fetch from: of fetch stages only.")
     limits: Limits = Field(default_factory=Limits)

@@ -16,7 +16,8 @@ from rehearsal.controller.observe import JobState, JobView, Observation, Run
 from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
 from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, parts
 from rehearsal.pipeline.stage import Kind, Stage
-from rehearsal.pipeline.stages import external_inputs, stages_of
+from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stages import stages_of
 
 PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
 

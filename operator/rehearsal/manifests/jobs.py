@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import rehearsal
 from rehearsal.api.messages import FATAL
-from rehearsal.api.platform import Platform
+from rehearsal.api.platform import EndpointConfig, Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.manifests.pod import (
@@ -20,6 +20,7 @@ from rehearsal.manifests.pod import (
     TERMINATION_LOG,
     Container,
     Pod,
+    SecretKey,
     pod_spec,
 )
 from rehearsal.pipeline.fingerprint import digest, served_model_name
@@ -71,6 +72,7 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
         f"{LABEL}/run": order.run[:63].rstrip("-."),
         f"{LABEL}/run-uid": order.uid,
         f"{LABEL}/stage": order.stage.name,
+        f"{LABEL}/kind": str(order.stage.kind),
         f"{LABEL}/store": order.spec.store,
         f"{LABEL}/fingerprint": order.fingerprint[:40],
     }
@@ -142,25 +144,53 @@ def _task(order: Order, platform: Platform) -> str:
         rounds=order.rounds,
         slots=order.stage.replicas,
         store=platform.stores[order.spec.store],
+        endpoint=_endpoint(order, platform),
+        hub=platform.hub if order.stage.kind is Kind.FETCH else None,
         limits=platform.limits,
     )
     return task.model_dump_json(by_alias=True)
 
 
 def _pod(order: Order, platform: Platform) -> Pod:
-    kind = order.stage.kind
-    main_image = platform.images.trainer if kind in (Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
+    kind, store = order.stage.kind, _store_secrets(order, platform)
+    image = platform.images.trainer if kind in (Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
     if kind is Kind.TRAIN:
-        main = Container(MAIN, main_image, _worker(kind), platform.train_pod, platform.trainer.env, _devices(order, platform))
-        return Pod(main, load_model=_load_model(platform))
-    if kind in ENGINE_KINDS:
+        ranks = _devices(order, platform)
+        main = Container(MAIN, image, _worker(kind), platform.train_pod, platform.trainer.env, ranks, store)
+        return Pod(main, load_model=_load_model(platform, store))
+    if kind in ENGINE_KINDS and order.stage.serving:
         env = {"ENGINE_PORT": str(platform.engine.port), "ENGINE_MODEL": _served(order)}
-        return Pod(
-            Container(MAIN, main_image, _worker(kind), platform.client_pod, env),
-            load_model=_load_model(platform),
-            engine=_engine(order, platform),
-        )
-    return Pod(Container(MAIN, main_image, _worker(kind), platform.cpu_stage, {}))
+        main = Container(MAIN, image, _worker(kind), platform.client_pod, env, secrets=store)
+        return Pod(main, load_model=_load_model(platform, store), engine=_engine(order, platform))
+    if kind is Kind.FETCH:
+        hub = {"HF_ENDPOINT": platform.hub.url, "HF_HUB_OFFLINE": "0"}
+        token = {"HF_TOKEN": SecretKey(platform.hub.secret, "HF_TOKEN")} if platform.hub.secret else {}
+        return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, hub, secrets=store | token), fetches=True)
+    keys = store | _endpoint_secrets(order, platform)
+    return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, {}, secrets=keys))
+
+
+def endpoint_variable(name: str) -> str:
+    """Return the environment variable that holds an endpoint's key."""
+    return f"{name.upper().replace('-', '_')}_API_KEY"
+
+
+def _endpoint(order: Order, platform: Platform) -> EndpointConfig | None:
+    return platform.endpoints[order.stage.endpoint.name] if order.stage.endpoint else None
+
+
+def _endpoint_secrets(order: Order, platform: Platform) -> dict[str, SecretKey]:
+    config = _endpoint(order, platform)
+    if order.stage.endpoint is None or config is None or config.secret is None:
+        return {}
+    return {endpoint_variable(order.stage.endpoint.name): SecretKey(config.secret, "API_KEY")}
+
+
+def _store_secrets(order: Order, platform: Platform) -> dict[str, SecretKey]:
+    s3 = platform.stores[order.spec.store].s3
+    if s3 is None or s3.secret is None:
+        return {}
+    return {key: SecretKey(s3.secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 
 
 def _worker(program: str) -> list[str]:
@@ -168,8 +198,8 @@ def _worker(program: str) -> list[str]:
     return ["python", "-m", "rehearsal.worker", str(program), *paths]
 
 
-def _load_model(platform: Platform) -> Container:
-    return Container(LOAD_MODEL, platform.images.operator, _worker(LOAD_MODEL), platform.client_pod, {})
+def _load_model(platform: Platform, store: Mapping[str, SecretKey]) -> Container:
+    return Container(LOAD_MODEL, platform.images.operator, _worker(LOAD_MODEL), platform.client_pod, {}, secrets=store)
 
 
 def _engine(order: Order, platform: Platform) -> Container:

@@ -4,7 +4,7 @@ Values reach a pod as the task file (an annotation, mounted by the downward API)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rehearsal.api.platform import Platform, Resources
 from rehearsal.api.run import Scheduling
@@ -35,6 +35,14 @@ HEALTH_PROBE = (
 
 
 @dataclass(frozen=True)
+class SecretKey:
+    """One key of a Secret in the run's namespace; on one machine, the variable of the same name in the command's environment."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Container:
     """One container before it is written out: what differs between containers, and nothing else."""
 
@@ -44,15 +52,20 @@ class Container:
     resources: Resources
     env: Mapping[str, str]
     devices: int = 0
+    secrets: Mapping[str, "SecretKey"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod before it is written out. `engine` is a native sidecar that gates and outlives the main container."""
+    """A pod before it is written out. `engine` is a native sidecar that gates and outlives the main container.
+
+    `fetches`: its scratch must hold a model while it is brought from a hub.
+    """
 
     main: Container
     load_model: Container | None = None
     engine: Container | None = None
+    fetches: bool = False
 
 
 def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, object]:
@@ -70,12 +83,22 @@ def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, 
         "initContainers": init,
         "containers": [_container(pod.main, pod, platform)],
         "volumes": _volumes(pod, platform),
-        "nodeSelector": dict(scheduling.node_selector),
-        "tolerations": [dict(toleration) for toleration in scheduling.tolerations],
+        **_placement(pod, platform, scheduling),
     }
     if scheduling.priority_class_name:
         spec["priorityClassName"] = scheduling.priority_class_name
     return spec
+
+
+def _placement(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, object]:
+    """The run's own wishes, on top of where the platform's devices are for pods that take some."""
+    on_devices = any(container and container.devices for container in (pod.main, pod.engine))
+    selector = platform.device.node_selector if on_devices else {}
+    tolerations = [*(platform.device.tolerations if on_devices else []), *scheduling.tolerations]
+    return {
+        "nodeSelector": {**selector, **scheduling.node_selector},
+        "tolerations": [toleration.wire() for toleration in tolerations],
+    }
 
 
 def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, object]:
@@ -86,7 +109,7 @@ def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, 
         "name": container.name,
         "image": container.image,
         "command": list(container.command),
-        "env": [{"name": name, "value": value} for name, value in sorted((QUIET | dict(container.env)).items())],
+        "env": _env(container),
         "resources": {"requests": dict(quantities), "limits": dict(quantities)},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -96,6 +119,17 @@ def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, 
         "terminationMessagePath": TERMINATION_LOG,
         "volumeMounts": _mounts(pod),
     }
+
+
+def _env(container: Container) -> list[dict[str, object]]:
+    """Plain values, then what only this container may know; a Secret that is not there keeps the pod from starting."""
+    plain: list[dict[str, object]] = [
+        {"name": name, "value": value} for name, value in sorted((QUIET | dict(container.env)).items())
+    ]
+    return plain + [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": at.secret, "key": at.key}}}
+        for name, at in sorted(container.secrets.items())
+    ]
 
 
 def _sidecar(platform: Platform) -> dict[str, object]:
@@ -128,12 +162,12 @@ def _volumes(pod: Pod, platform: Platform) -> list[dict[str, object]]:
     field = {"fieldPath": f"metadata.annotations['{TASK_ANNOTATION}']"}
     volumes: list[dict[str, object]] = [
         {"name": "task", "downwardAPI": {"items": [{"path": "task.json", "fieldRef": field}]}},
-        {"name": "scratch", "emptyDir": {"sizeLimit": platform.scratch}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": platform.model_scratch if pod.fetches else platform.scratch}},
         {"name": "tmp", "emptyDir": {"sizeLimit": platform.scratch}},
     ]
     if pod.load_model:
         volumes += [
             {"name": "model", "emptyDir": {"sizeLimit": platform.model_scratch}},
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "16Gi"}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": platform.shared_memory}},
         ]
     return volumes

@@ -56,6 +56,16 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def served_model_name(stage: Stage, inputs: Mapping[str, str], known: Mapping[str, str]) -> str:
-    """Return the name an engine serves the stage's model under: its digest, so that a client knows which model answers."""
+    """Return the name an engine serves the stage's model under: its digest, so that a client knows which model answers.
+
+    Behind an endpoint it is the endpoint's own name for it.
+    """
+    if stage.endpoint:
+        return stage.endpoint.model
     identity = inputs[stage.external["model"]] if "model" in stage.external else known[stage.inputs["model"]]
     return f"model-{identity[:16]}"
+
+
+def output_path(namespace: str, stage: Stage, known: Mapping[str, str]) -> str:
+    """Return where a stage's output lies in the store, relative to its root."""
+    return f"{namespace}/{stage.kind}/{known[stage.name]}"

@@ -6,6 +6,7 @@ from math import ceil
 from rehearsal.api.reconstruction import Member, Pruning, Reconstructed
 from rehearsal.api.run import RunSpec
 from rehearsal.api.serving import Model
+from rehearsal.pipeline.sources import sources_of
 from rehearsal.pipeline.stage import Kind, Stage, engine_fields, seed_fields
 
 
@@ -15,7 +16,7 @@ def member_input(member: Member) -> str:
 
 
 def member_model(spec: RunSpec, member: Member) -> Model:
-    """Return the model of a committee member."""
+    """Return the model of a committee member that has one, and is not behind an endpoint."""
     return member.model or spec.base_model
 
 
@@ -33,6 +34,7 @@ def round_rows(count: int, round_: int) -> int:
 def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> Iterator[Stage]:
     """Yield the stages that rebuild the alignment data, elicitation first and selection last."""
     root = "rehearsal.reconstructed"
+    base = sources_of(spec).models["baseModel"]
     for number in range(1, rounds + 1):
         yield Stage(
             name="elicit" if number == 1 else f"elicit-{number}",
@@ -45,7 +47,8 @@ def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> It
                 **engine_fields(spec.base_model, "baseModel"),
                 **seed_fields(spec),
             },
-            external={"model": "baseModel"},
+            external=base.outside("model"),
+            inputs=base.inside("model"),
             serving=spec.base_model.serving,
             round=number,
         )
@@ -53,8 +56,8 @@ def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> It
         name="filter",
         kind=Kind.FILTER,
         fields={f"{root}.count": made.count, f"{root}.filters": made.filters.wire()},
-        external={"model": "baseModel"},
-        inputs={"elicited": "elicit"},
+        external=base.outside("model"),
+        inputs={**base.inside("model"), "elicited": "elicit"},
     )
     members = made.committee.members
     for member in members:
@@ -85,47 +88,45 @@ def _identities(made: Reconstructed) -> list[object]:
 
 def _respond(spec: RunSpec, made: Reconstructed, member: Member) -> Stage:
     root = "rehearsal.reconstructed.committee"
-    model = member_model(spec, member)
-    return Stage(
-        name=f"respond-{member.name}",
-        kind=Kind.RESPOND,
-        fields={
-            f"{root}.responsesPerMember": made.committee.responses_per_member,
-            f"{root}.sampling": made.committee.sampling.wire(),
-            **engine_fields(model, "model"),
-            **seed_fields(spec),
-        },
-        external={"model": member_input(member)},
-        inputs={"instructions": "filter"},
-        subject=member.name,
-        serving=model.serving,
-    )
+    fields: dict[str, object] = {
+        f"{root}.responsesPerMember": made.committee.responses_per_member,
+        f"{root}.sampling": made.committee.sampling.wire(),
+    }
+    return _by_member(spec, member, Kind.RESPOND, fields, {"instructions": "filter"})
 
 
 def _judge(spec: RunSpec, made: Reconstructed, judge: Member, inputs: Mapping[str, str]) -> Stage:
-    root, model = "rehearsal.reconstructed.judging", member_model(spec, judge)
-    pruned: dict[str, object] = {}
+    root = "rehearsal.reconstructed.judging"
+    fields: dict[str, object] = {
+        f"{root}.mode": made.judging.mode,
+        f"{root}.rubric": made.judging.rubric,
+        f"{root}.maxTokens": made.judging.max_tokens,
+        f"{root}.pruning": made.judging.pruning,
+    }
     if made.judging.pruning is Pruning.LOSSLESS:
-        pruned = {
+        fields |= {
             f"{root}.minJudges": made.judging.min_judges,
             f"{root}.selfJudging": made.judging.self_judging,
             "committee": _identities(made),
             "judge": judge.name,
         }
+    return _by_member(spec, judge, Kind.JUDGE, fields, inputs)
+
+
+def _by_member(spec: RunSpec, member: Member, kind: Kind, fields: Mapping[str, object], inputs: Mapping[str, str]) -> Stage:
+    """A stage that a member's model carries out: on engines of its own, or behind the endpoint that it names."""
+    name = f"{kind}-{member.name}"
+    if member.endpoint:
+        asked = {"endpoint": member.endpoint.wire(), **seed_fields(spec)}
+        return Stage(name, kind, {**fields, **asked}, inputs=inputs, subject=member.name, endpoint=member.endpoint)
+    model = member_model(spec, member)
+    source = sources_of(spec).models[member_input(member)]
     return Stage(
-        name=f"judge-{judge.name}",
-        kind=Kind.JUDGE,
-        fields={
-            f"{root}.mode": made.judging.mode,
-            f"{root}.rubric": made.judging.rubric,
-            f"{root}.maxTokens": made.judging.max_tokens,
-            f"{root}.pruning": made.judging.pruning,
-            **pruned,
-            **engine_fields(model, "model"),
-            **seed_fields(spec),
-        },
-        external={"model": member_input(judge)},
-        inputs=inputs,
-        subject=judge.name,
+        name,
+        kind,
+        {**fields, **engine_fields(model, "model"), **seed_fields(spec)},
+        external=source.outside("model"),
+        inputs={**source.inside("model"), **inputs},
+        subject=member.name,
         serving=model.serving,
     )

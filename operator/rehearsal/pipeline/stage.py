@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rehearsal.api.reconstruction import Endpoint
 from rehearsal.api.run import RunSpec
 from rehearsal.api.serving import Model, Serving
 
@@ -17,6 +18,7 @@ class Kind(StrEnum):
     """The program that carries out a stage: `python -m rehearsal.worker <kind>`."""
 
     PREFLIGHT = "preflight"
+    FETCH = "fetch"
     ELICIT = "elicit"
     FILTER = "filter"
     RESPOND = "respond"
@@ -32,12 +34,15 @@ VERSIONS: Mapping[Kind, int] = dict.fromkeys(Kind, 1)
 """Bumped by hand when a program's output changes meaning; enters the fingerprint."""
 
 ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})
-"""Stages whose pods run vLLM beside the client."""
+"""Stages that talk to a model: vLLM beside the client, or an endpoint of the platform."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. `external` and `inputs` map a label (part of the fingerprint) to an external input or a stage."""
+    """One stage. `external` and `inputs` map a label (part of the fingerprint) to an external input or a stage.
+
+    A stage that talks to a model has a `serving` (its pods run vLLM) or an `endpoint` (the platform's service answers).
+    """
 
     name: str
     kind: Kind
@@ -46,6 +51,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     subject: str | None = None
     serving: Serving | None = None
+    endpoint: Endpoint | None = None
     round: int = 1
 
     @property

@@ -5,42 +5,34 @@ A stage's `fields` are the spec fields that can change its output, by path; noth
 
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.reconstruction import reconstruction_stages
+from rehearsal.pipeline.sources import fetch_stages, sources_of
 from rehearsal.pipeline.stage import Kind, Stage, engine_fields, seed_fields
 
 
 def stages_of(spec: RunSpec, rounds: int = 1) -> tuple[Stage, ...]:
     """Return the sealed stages of a run in an order in which each reads only earlier ones. Preflight is not among them."""
-    stages: list[Stage] = []
+    stages = list(fetch_stages(spec))
     if made := spec.reconstructed:
         stages += reconstruction_stages(spec, made, rounds)
     stages += [_mix(spec), _train(spec)]
-    if spec.evaluation.tasks:
+    if spec.evaluation.tasks or spec.evaluation.suite:
         stages += [_evaluate(spec, "base"), _evaluate(spec, "tuned")]
     return (*stages, _report(spec, stages))
 
 
-def external_inputs(spec: RunSpec) -> dict[str, str]:
-    """Return name -> URI of everything a run reads that it did not make."""
-    found = {"baseModel": spec.base_model.uri, "domain": spec.domain.uri}
-    if spec.reconstructed:
-        found |= {f"model-{m.name}": m.model.uri for m in spec.reconstructed.committee.members if m.model}
-    if spec.rehearsal.dataset and spec.rehearsal.dataset.uri:
-        found["dataset"] = spec.rehearsal.dataset.uri
-    found |= {f"task-{task.name}": task.uri for task in spec.evaluation.tasks}
-    if spec.categories:
-        found["categories"] = spec.categories.uri
-    return found
-
-
 def _mix(spec: RunSpec) -> Stage:
-    external = {"domain": "domain", "tokenizer": "baseModel"}
-    inputs: dict[str, str] = {}
+    base = sources_of(spec).models["baseModel"]
+    external = {"domain": "domain", **base.outside("tokenizer")}
+    inputs = base.inside("tokenizer")
     dataset: dict[str, object] = {}
     if spec.reconstructed:
         inputs["rehearsal"] = "select"
-    elif spec.rehearsal.dataset:
-        external["rehearsal"] = "dataset"
-        dataset = {"rehearsal.dataset": spec.rehearsal.dataset.wire()}
+    elif chosen := spec.rehearsal.dataset:
+        if chosen.preset:
+            inputs["rehearsal"] = "fetch-dataset"
+        else:
+            external["rehearsal"] = "dataset"
+        dataset = {"rehearsal.dataset": chosen.wire()}
     return Stage(
         name="mix",
         kind=Kind.MIX,
@@ -57,7 +49,7 @@ def _mix(spec: RunSpec) -> Stage:
 
 
 def _train(spec: RunSpec) -> Stage:
-    training = spec.training
+    training, base = spec.training, sources_of(spec).models["baseModel"]
     return Stage(
         name="train",
         kind=Kind.TRAIN,
@@ -71,24 +63,27 @@ def _train(spec: RunSpec) -> Stage:
             "training.ranks": training.nodes * training.processes_per_node,
             **seed_fields(spec),
         },
-        external={"model": "baseModel"},
-        inputs={"mix": "mix"},
+        external=base.outside("model"),
+        inputs={**base.inside("model"), "mix": "mix"},
     )
 
 
 def _evaluate(spec: RunSpec, subject: str) -> Stage:
-    tasks = spec.evaluation.tasks
-    external = {f"task.{task.name}": f"task-{task.name}" for task in tasks}
+    tasks, base = spec.evaluation.tasks, sources_of(spec).models["baseModel"]
+    suite = {"evaluation.suite": spec.evaluation.suite} if spec.evaluation.suite else {}
+    questions = {f"task.{task.name}": f"task-{task.name}" for task in tasks}
+    model = base.inside("model") if subject == "base" else {"model": "train"}
     return Stage(
         name=f"evaluate-{subject}",
         kind=Kind.EVALUATE,
         fields={
             "evaluation.limit": spec.evaluation.limit,
             "evaluation.tasks": [{"name": task.name, "role": task.role} for task in tasks],
+            **suite,
             **engine_fields(spec.base_model, "model"),
         },
-        external=external | ({"model": "baseModel"} if subject == "base" else {}),
-        inputs={} if subject == "base" else {"model": "train"},
+        external={**questions, **(base.outside("model") if subject == "base" else {})},
+        inputs={**model, **({"suite": "fetch-suite"} if suite else {})},
         subject=subject,
         serving=spec.base_model.serving,
     )
@@ -99,5 +94,7 @@ def _report(spec: RunSpec, stages: list[Stage]) -> Stage:
         name="report",
         kind=Kind.REPORT,
         external={"categories": "categories"} if spec.categories and spec.reconstructed else {},
-        inputs={stage.name: stage.name for stage in stages if not stage.name.startswith("elicit-")},
+        inputs={
+            stage.name: stage.name for stage in stages if stage.kind is not Kind.FETCH and not stage.name.startswith("elicit-")
+        },
     )

@@ -15,7 +15,8 @@ from rehearsal.data.mixture import plan_mixture
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.reconstruction import judges, member_input
 from rehearsal.pipeline.stage import MAX_ROUNDS
-from rehearsal.pipeline.stages import external_inputs, stages_of
+from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stages import stages_of
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.prequery import derive_pre_query

@@ -8,7 +8,8 @@ from rehearsal.api.platform import StoreConfig
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stages import external_inputs, stages_of
+from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stages import stages_of
 from rehearsal.report.contents import ReportData
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context

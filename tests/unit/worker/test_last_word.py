@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rehearsal.api.messages import TERMINATION_BYTES, Termination
-from rehearsal.pipeline.stages import external_inputs, stages_of
+from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stages import stages_of
 from rehearsal.worker.__main__ import encoded
 from tests.unit.worlds import parsed
 
