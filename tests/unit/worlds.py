@@ -1,5 +1,6 @@
 """Builders of the things that control tests talk about: a spec, a platform, a run, a Job as seen."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,8 +8,9 @@ from rehearsal.api.messages import Termination
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus
-from rehearsal.controller.observe import JobState, JobView, Observation, Run
-from rehearsal.controller.plan import Plan, inputs_key
+from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.observe import Observation, Run
+from rehearsal.controller.plan import Plan, decide, inputs_key
 from rehearsal.manifests.jobs import LABEL
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -57,12 +59,15 @@ def as_seen(manifest: dict[str, Any], state: JobState = JobState.RUNNING, **chan
     known: dict[str, Any] = {
         "name": metadata["name"],
         "uid": f"uid-{metadata['name']}",
+        "run": metadata["ownerReferences"][0]["name"],
+        "run_uid": metadata["labels"][f"{LABEL}/run-uid"],
         "stage": metadata["labels"][f"{LABEL}/stage"],
         "fingerprint": annotations[f"{LABEL}/fingerprint"],
         "attempt": int(annotations[f"{LABEL}/attempt"]),
         "execution": annotations[f"{LABEL}/execution"],
         "devices": int(annotations[f"{LABEL}/devices"]),
         "state": state,
+        "created_at": "2026-01-01T11:00:00Z",
         "started_at": "2026-01-01T11:00:00Z",
         "finished_at": None if state.live else "2026-01-01T11:30:00Z",
     }
@@ -79,8 +84,9 @@ def preflight_done(manifest: dict[str, Any], sealed: dict[str, str] | None = Non
 
 
 def pinned(run: Run, **found: str) -> RunStatus:
-    """The status of a run whose preflight has answered."""
-    return RunStatus(inputs=INPUTS, inputs_key=inputs_key(run), found=found)
+    """The status of a run whose preflight has answered, its stages recorded."""
+    status = RunStatus(inputs=INPUTS, inputs_key=inputs_key(run), found=found)
+    return decide(Observation(replace(run, status=status), ()), a_platform(), NOON).status
 
 
 def seen(run: Run, *jobs: JobView) -> Observation:

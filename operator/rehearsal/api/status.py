@@ -1,14 +1,20 @@
 """The status of a ReconstructionRun: conditions, stages, ledger of seals, progress, usage. Bounded in size."""
 
-from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from rehearsal.api.messages import Usage
-from rehearsal.api.model import ApiModel
+from rehearsal.api.model import ApiModel, Choice
+from rehearsal.api.rules import Unique
+
+Digest = Annotated[str, StringConstraints(max_length=128)]
+Short = Annotated[str, StringConstraints(max_length=64)]
+Time = Annotated[str, StringConstraints(max_length=32)]
+"""RFC 3339, UTC."""
 
 
-class State(StrEnum):
+class State(Choice):
     """Where a stage stands."""
 
     PENDING = "Pending"
@@ -27,73 +33,99 @@ class State(StrEnum):
 class Condition(ApiModel):
     """metav1.Condition."""
 
-    type: str
-    status: str
-    reason: str
-    message: str = Field("", max_length=1024)
-    last_transition_time: str
-    observed_generation: int
+    type: str = Field(max_length=64, description="Complete, Failed, Suspended, Ready, Reconciling or Stalled.")
+    status: str = Field(pattern="^(True|False|Unknown)$", max_length=7, description="Whether it holds: True, False or Unknown.")
+    reason: str = Field(max_length=64, description="Why, in one CamelCase word.")
+    message: str = Field("", max_length=1024, description="Why, in a sentence.")
+    last_transition_time: Time = Field(description="When `status` last changed.")
+    observed_generation: int = Field(description="The generation of the spec that this was said of.")
 
 
 class Seal(ApiModel):
     """The ledger's entry: this stage's output is sealed and needs no Job."""
 
-    fingerprint: str
-    manifest_digest: str
+    fingerprint: Digest = Field(description="Of the stage, when it was sealed.")
+    manifest_digest: Digest = Field(description="SHA-256 of the seal, which names every file of the output by its own.")
 
 
 class StageStatus(ApiModel):
     """One stage, as last observed."""
 
-    name: str
-    state: State = State.PENDING
-    fingerprint: str | None = None
-    parts: dict[str, str] = Field(default_factory=dict, description="Short digests of what the fingerprint is made of, by input.")
+    name: str = Field(max_length=64, description="The stage, by its name in the stage table.")
+    state: State = Field(State.PENDING, description="Where it stands.")
+    fingerprint: Digest | None = Field(None, description="Identity of its output: a digest of all that determines it.")
+    parts: dict[str, Short] = Field(
+        default_factory=dict, max_length=128, description="Short digests of what the fingerprint is made of, by input."
+    )
     reason: str = Field("", max_length=512, description="Why it ran, or was reused.")
     message: str = Field("", max_length=1024, description="Why it waits or failed, one line.")
     exit_code: int | None = Field(None, description="Of the worker, where the stage failed.")
-    sealed: Seal | None = None
+    sealed: Seal | None = Field(None, description="The seal of its output, once there is one.")
+    output: str = Field("", max_length=256, description="Where the output lies, relative to the store's root.")
     attempt: int = Field(0, ge=0, description="Jobs of this fingerprint that failed or were lost.")
-    job: str | None = None
-    done: int = 0
-    total: int = 0
-    unit: str = "rows"
-    per_second: float = 0.0
-    tokens_per_second: float = 0.0
-    rows: int | None = None
-    refused: dict[str, int] = Field(default_factory=dict)
-    facts: dict[str, str | int | float] = Field(default_factory=dict)
-    started_at: str | None = None
-    finished_at: str | None = None
-    usage: Usage = Field(default_factory=Usage)
-    gpu_seconds: float = 0.0
+    job: str | None = Field(None, max_length=63, description="The Job that carries it out.")
+    done: int = Field(0, description="Units done.")
+    total: int = Field(0, description="Units in all.")
+    unit: str = Field("rows", max_length=16, description="What is counted: rows, steps, shards.")
+    per_second: float = Field(0.0, description="Units a second, lately.")
+    tokens_per_second: float = Field(0.0, description="Tokens a second, lately.")
+    rows: int | None = Field(None, description="Rows of the output.")
+    refused: dict[str, int] = Field(default_factory=dict, max_length=64, description="Rows refused, by reason.")
+    facts: dict[str, str | int | float] = Field(default_factory=dict, max_length=128, description="A few figures of the output.")
+    disrupted: int = Field(0, description="Pods that had been drained or preempted when a row was last committed.")
+    started_at: Time | None = Field(None, description="When its Job started.")
+    finished_at: Time | None = Field(None, description="When it ended.")
+    usage: Usage = Field(default_factory=Usage, description="Tokens.")
+    gpu_seconds: float = Field(0.0, description="GPUs held, times seconds.")
 
 
 class RunUsage(ApiModel):
     """What the run has consumed, folded in by Job UID before a Job is deleted."""
 
-    gpu_hours: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    gpu_hours: float = Field(0.0, description="GPUs held, times hours.")
+    prompt_tokens: int = Field(0, description="Tokens read by engines and endpoints.")
+    completion_tokens: int = Field(0, description="Tokens written by them.")
+
+
+class RunResult(ApiModel):
+    """What a complete run leaves in its store, relative to the store's root, and the figures of its report."""
+
+    model: str = Field("", max_length=256, description="The specialised model: its seal names the files.")
+    dataset: str = Field("", max_length=256, description="The reconstructed set.")
+    report: str = Field("", max_length=256, description="The report's page and data.")
+    scores: dict[str, str | int | float] = Field(
+        default_factory=dict, max_length=128, description="Scores before and after, and what was forgotten."
+    )
 
 
 class RunStatus(ApiModel):
     """The whole status."""
 
-    observed_generation: int = 0
-    conditions: list[Condition] = Field(default_factory=list)
-    inputs: dict[str, str] = Field(
-        default_factory=dict, description="External inputs, pinned by preflight until the generation changes."
+    observed_generation: int = Field(0, description="The generation of the spec that this status was made of.")
+    summary: str = Field("", max_length=128, description="What is going on, for a table's column.")
+    conditions: Annotated[list[Condition], Unique("type")] = Field(
+        default_factory=list, max_length=16, description="The run's state, for `kubectl wait` and GitOps."
     )
-    inputs_key: str = Field("", description="The generation and request that preflight answered for.")
-    found: dict[str, str] = Field(default_factory=dict, description="Seals that preflight found: stage -> digest of the seal.")
+    inputs: dict[str, Digest] = Field(
+        default_factory=dict, max_length=64, description="External inputs, pinned by preflight until the generation changes."
+    )
+    inputs_key: str = Field("", max_length=128, description="The generation and request that preflight answered for.")
+    found: dict[str, Digest] = Field(
+        default_factory=dict, max_length=64, description="Seals that preflight found: stage -> digest of the seal."
+    )
     rounds: int = Field(1, description="Rounds of elicitation.")
-    stages: list[StageStatus] = Field(default_factory=list)
+    stages: Annotated[list[StageStatus], Unique("name")] = Field(
+        default_factory=list, max_length=64, description="Every stage, in the order of the stage table."
+    )
     progress: int = Field(0, ge=0, le=100, description="Percent of stages' work done.")
-    progress_at: str | None = Field(None, description="When figures were last written.")
-    eta: str | None = None
-    usage: RunUsage = Field(default_factory=RunUsage)
-    folded: list[str] = Field(default_factory=list, description="UIDs of Jobs whose usage is in `usage`.")
+    progress_at: Time | None = Field(None, description="When figures were last written.")
+    eta: Time | None = Field(None, description="When the run would be complete at the pace so far.")
+    remaining: str = Field("", max_length=16, description="The time until then, in words.")
+    result: RunResult | None = Field(None, description="What the run left.")
+    usage: RunUsage = Field(default_factory=RunUsage, description="What the run has consumed.")
+    folded: Annotated[list[Short], Unique()] = Field(
+        default_factory=list, max_length=1024, description="UIDs of Jobs whose usage is in `usage`."
+    )
 
     def stage(self, name: str) -> StageStatus | None:
         """The stage of that name, if it is known."""

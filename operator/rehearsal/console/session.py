@@ -61,13 +61,13 @@ async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) 
                 version = applied["metadata"]["resourceVersion"]
                 await cluster.patch_status("ReconstructionRun", metadata["namespace"], metadata["name"], before, version)
             while True:
-                seen = await observe(cluster, metadata["namespace"], metadata["name"])
+                seen = await observe(cluster, metadata["namespace"], metadata["name"], now(), TICK)
                 if seen is None:
                     raise Refused("the run was deleted while it was planned", "Deleted")
                 plan = decide(seen, platform, now())
                 if plan.finished or plan.status.inputs_key == inputs_key(seen.run):
                     return plan.status
-                await act(cluster, seen.run, plan)
+                await act(cluster, seen.run, plan, now())
                 await asyncio.sleep(TICK)
 
 

@@ -1,17 +1,23 @@
-"""Carry out a plan: idempotent deletes and creates, then one status write. Only a status that changed is written."""
+"""Carry out a plan: idempotent deletes and creates, then one status write, events last. Only a status that changed is written."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import AlreadyExists, Cluster
+from rehearsal.controller.conditions import stalled
 from rehearsal.controller.observe import Run
 from rehearsal.controller.plan import Plan
 from rehearsal.manifests.jobs import LABEL
 
 
-async def act(cluster: Cluster, run: Run, plan: Plan) -> RunStatus:
-    """Make the plan true and return the status that was written. A lost status write (Conflict) is the caller's to retry."""
+async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatus:
+    """Make the plan true and return the status that was written. A lost status write (Conflict) is the caller's to retry.
+
+    Nothing is told of a status that was not written.
+    """
     status = plan.status
     for job in plan.delete:
         await cluster.delete("Job", run.namespace, job.name, job.uid)
@@ -19,10 +25,14 @@ async def act(cluster: Cluster, run: Run, plan: Plan) -> RunStatus:
         try:
             await cluster.create(manifest)
         except AlreadyExists:
-            status = await _taken(cluster, run, manifest, status)
-    if status != run.status:
-        patch = merge_patch(wire(run.status), wire(status))
-        await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
+            status = await _taken(cluster, run, manifest, status, now)
+    if status == run.status:
+        return status
+    patch = merge_patch(wire(run.status), wire(status))
+    await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
+    for event in plan.events:
+        with suppress(AlreadyExists):
+            await cluster.emit(event)
     return status
 
 
@@ -43,14 +53,15 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return patch
 
 
-async def _taken(cluster: Cluster, run: Run, manifest: Mapping[str, Any], status: RunStatus) -> RunStatus:
+async def _taken(cluster: Cluster, run: Run, manifest: Mapping[str, Any], status: RunStatus, now: datetime) -> RunStatus:
     """A Job of that name is there. Ours is as good as created; anyone else's is neither touched nor adopted."""
     metadata = manifest["metadata"]
     there = await cluster.get("Job", run.namespace, metadata["name"])
     owners = (there or {"metadata": {}})["metadata"].get("ownerReferences") or []
     if there is None or any(owner["uid"] == run.uid for owner in owners):
         return status
-    words = {"state": State.PENDING, "message": f"NameTaken: a Job {metadata['name']} that is not this run's stands in the way"}
     name = metadata["labels"][f"{LABEL}/stage"]
+    text = f"a Job {metadata['name']} that is not this run's stands in the way of {name}: remove it"
+    words = {"state": State.PENDING, "job": None, "message": f"NameTaken: {text}"}
     stages = [stage.model_copy(update=words) if stage.name == name else stage for stage in status.stages]
-    return status.model_copy(update={"stages": stages})
+    return stalled(status.model_copy(update={"stages": stages}), run, "NameTaken", text, now)

@@ -1,53 +1,93 @@
-"""The conditions of a run, and its progress: native Job names for `kubectl wait`, kstatus names for GitOps tools. Pure."""
+"""The conditions of a run: native Job names for `kubectl wait`, kstatus names for GitOps tools. Pure.
+
+All of them are set at once. Whatever else there is to say (Refused, NameTaken, Waiting …) is a reason of one of them.
+"""
 
 from datetime import datetime, timedelta
 
-from rehearsal.api.status import Condition, RunStatus, StageStatus, State
-from rehearsal.controller.ledger import moment, seconds, stamp
+from rehearsal.api.status import Condition, RunResult, RunStatus, StageStatus, State
+from rehearsal.controller.jobs import JobView
+from rehearsal.controller.ledger import moment, stamp
 from rehearsal.controller.observe import Run
+from rehearsal.controller.progress import measured, moving
 
 TYPES = ("Complete", "Failed", "Suspended", "Ready", "Reconciling", "Stalled")
-
-WEIGHTS = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10}
-"""Rough shares of a run's work, for one figure of progress; every other stage counts as one."""
+GRACE = timedelta(minutes=10)
+"""How long past its deadline a Job may be seen alive before somebody should look."""
+MOST_DISRUPTIONS = 5
+"""Pods lost to drains and preemption, without a row committed in between, that make a run Stalled. They cost no retry."""
 
 
 def refused(status: RunStatus, run: Run, message: str, now: datetime) -> RunStatus:
     """The spec cannot be carried out as it is written."""
+    status = idle(status).model_copy(update={"summary": "Refused"})
     return _set(status, run, {"Failed", "Stalled"}, "Refused", message, now)
 
 
 def suspended(status: RunStatus, run: Run, now: datetime) -> RunStatus:
     """Nothing runs until `spec.suspend` is false again."""
-    return _set(idle(status), run, {"Suspended"}, "Suspended", "spec.suspend is true", now)
+    status = idle(status).model_copy(update={"summary": "Suspended", "eta": None, "remaining": ""})
+    return _set(status, run, {"Suspended"}, "Suspended", "spec.suspend is true", now)
+
+
+def stalled(status: RunStatus, run: Run, reason: str, message: str, now: datetime) -> RunStatus:
+    """Somebody has to look; the operator goes on trying."""
+    return _set(status, run, {"Stalled"}, reason, message, now)
 
 
 def idle(status: RunStatus) -> RunStatus:
     """Return the status of a run whose live Jobs are stopped."""
-    stages = [
-        stage.model_copy(update={"state": State.PENDING, "message": ""}) if _moving(stage) else stage for stage in status.stages
-    ]
+    still = {"state": State.PENDING, "message": ""}
+    stages = [stage.model_copy(update=still) if moving(stage) else stage for stage in status.stages]
     return status.model_copy(update={"stages": stages})
 
 
-def of_run(status: RunStatus, run: Run, now: datetime, pinned: bool) -> RunStatus:
+def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: float, now: datetime, pinned: bool) -> RunStatus:
     """Return the status with its conditions and progress, as its stages tell. `pinned`: preflight has answered."""
-    status = _progress(status, now)
+    status = measured(status, now)
     failed = [stage for stage in status.stages if stage.state is State.FAILED]
-    moving = [stage for stage in status.stages if _moving(stage)]
-    if failed and not moving:
+    at_work = [stage for stage in status.stages if moving(stage)]
+    if failed and not at_work:
         return _set(status, run, {"Failed", "Stalled"}, "StageFailed", f"{failed[0].name}: {failed[0].message}", now)
     if pinned and all(stage.state.done for stage in status.stages):
         ran = [stage.name for stage in status.stages if stage.state is State.SUCCEEDED]
-        return _set(
-            status, run, {"Complete", "Ready"}, "Complete", f"{len(ran)} of {len(status.stages)} stages ran for this run", now
-        )
-    words = ", ".join(stage.name for stage in moving) or "next stage"
+        status = status.model_copy(update={"summary": "Complete", "result": _result(status)})
+        words = f"{len(ran)} of {len(status.stages)} stages ran for this run"
+        return _set(status, run, {"Complete", "Ready"}, "Complete", words, now)
+    if stuck := _overdue(at_work, deadline, now) or _disrupted(at_work, jobs):
+        return stalled(status, run, *stuck, now)
+    waiting = [stage for stage in at_work if stage.state is State.WAITING and stage.message]
+    if waiting and all(stage.state is State.WAITING for stage in at_work):
+        return _set(status, run, {"Reconciling"}, "Waiting", f"{waiting[0].name}: {waiting[0].message}", now)
+    words = ", ".join(stage.name for stage in at_work) or "next stage"
     return _set(status, run, {"Reconciling"}, "Running", words, now)
 
 
-def _moving(stage: StageStatus) -> bool:
-    return stage.state in (State.RUNNING, State.WAITING)
+def _overdue(stages: list[StageStatus], deadline: float, now: datetime) -> tuple[str, str] | None:
+    """A Job's deadline is Kubernetes' to enforce; one that lives on says that nobody does."""
+    for stage in stages:
+        if stage.started_at and moment(stage.started_at) + timedelta(seconds=deadline) + GRACE < now:
+            return "DeadlineIgnored", f"{stage.name}: its Job is past its deadline and neither complete nor failed"
+    return None
+
+
+def _disrupted(stages: list[StageStatus], jobs: tuple[JobView, ...]) -> tuple[str, str] | None:
+    for stage in stages:
+        job = next((job for job in jobs if job.name == stage.job), None)
+        if job and job.disrupted - stage.disrupted >= MOST_DISRUPTIONS:
+            return "Disrupted", f"{stage.name}: {job.disrupted - stage.disrupted} pods were drained or preempted without progress"
+    return None
+
+
+def _result(status: RunStatus) -> RunResult:
+    outputs = {stage.name: stage.output for stage in status.stages}
+    report = status.stage("report")
+    return RunResult(
+        model=outputs.get("train", ""),
+        dataset=outputs.get("select", ""),
+        report=outputs.get("report", ""),
+        scores=report.facts if report else {},
+    )
 
 
 def _set(status: RunStatus, run: Run, true: set[str], reason: str, message: str, now: datetime) -> RunStatus:
@@ -67,40 +107,3 @@ def _set(status: RunStatus, run: Run, true: set[str], reason: str, message: str,
             )
         )
     return status.model_copy(update={"conditions": found, "observed_generation": run.generation})
-
-
-def _progress(status: RunStatus, now: datetime) -> RunStatus:
-    """Percent of the weighted stages done, and when the rest would end at the pace so far."""
-    done = whole = 0.0
-    for stage in status.stages:
-        weight = WEIGHTS.get(stage.name.partition("-")[0], 1)
-        whole += weight
-        share = 1.0 if stage.state.done else (stage.done / stage.total if stage.total else 0.0)
-        done += weight * min(share, 1.0)
-    percent = int(100 * done / whole) if whole else 0
-    return status.model_copy(update={"progress": percent, "eta": _eta(status, percent, now)})
-
-
-def _eta(status: RunStatus, percent: int, now: datetime) -> str | None:
-    """An estimate from the pace since the first stage of this run started; none before a twentieth is done."""
-    starts = [stage.started_at for stage in status.stages if stage.started_at and stage.state is not State.REUSED]
-    if not starts or not 5 <= percent < 100:
-        return None
-    elapsed = seconds(min(starts, key=moment), None, now)
-    return stamp(now + timedelta(seconds=elapsed * (100 - percent) / percent))
-
-
-def throttled(before: RunStatus, after: RunStatus, every: float, now: datetime) -> RunStatus:
-    """Return what to write: where only figures moved, and figures were written a moment ago, what is there already."""
-    if _without_figures(before) != _without_figures(after):
-        return after.model_copy(update={"progress_at": stamp(now)})
-    if before.progress_at and 0 <= (now - moment(before.progress_at)).total_seconds() < every:
-        return before
-    same = before.model_copy(update={"progress_at": after.progress_at, "eta": after.eta}) == after
-    return before if same else after.model_copy(update={"progress_at": stamp(now)})
-
-
-def _without_figures(status: RunStatus) -> RunStatus:
-    still = {"done": 0, "total": 0, "per_second": 0.0, "tokens_per_second": 0.0, "unit": ""}
-    stages = [stage.model_copy(update=still) if stage.state is State.RUNNING else stage for stage in status.stages]
-    return status.model_copy(update={"stages": stages, "progress": 0, "eta": None, "progress_at": None})

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rehearsal.api.messages import ExitCode, Termination
 from rehearsal.api.status import RunStatus, Seal, StageStatus, State
-from rehearsal.controller.observe import JobState, JobView
+from rehearsal.controller.jobs import JobState, JobView
 
 MOST_SILENT = 4
 """Attempts in a row that may end well and say nothing."""
@@ -28,14 +28,12 @@ def stage_of(before: StageStatus | None, name: str, fingerprint: str, parts: Map
     return StageStatus(name=name, fingerprint=fingerprint, parts=dict(parts), reason=why)
 
 
-def reused(entry: StageStatus, found: str | None) -> StageStatus:
-    """Record a seal that preflight found in the store."""
+def reused(entry: StageStatus, found: str | None, why: str = "the store holds this result already") -> StageStatus:
+    """Record a seal that preflight found in the store, or that another run's Job has just made there."""
     if found is None or entry.sealed or entry.fingerprint is None:
         return entry
     seal = Seal(fingerprint=entry.fingerprint, manifest_digest=found)
-    return entry.model_copy(
-        update={"state": State.REUSED, "sealed": seal, "reason": "the store holds this result already", "message": ""}
-    )
+    return entry.model_copy(update={"state": State.REUSED, "sealed": seal, "reason": why, "message": ""})
 
 
 def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
@@ -49,6 +47,8 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
         return entry.model_copy(update={"state": State.WAITING})
     if job.state is JobState.RUNNING:
         figures = job.progress.model_dump() if job.progress else {}
+        if figures.get("done", 0) > entry.done:
+            figures["disrupted"] = job.disrupted
         return entry.model_copy(update={"state": State.RUNNING, **figures})
     if job.state is JobState.FAILED:
         ended = {"finished_at": job.finished_at, "exit_code": job.exit_code, "message": why_failed(job)}

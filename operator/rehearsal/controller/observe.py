@@ -1,41 +1,22 @@
-"""One look at a run: its resource, its Jobs, and what their pods say, frozen into an Observation.
+"""One look at a run: its resource, its Jobs, what their pods say, and other runs' Jobs of the same stages, frozen.
 
 Log tails and events are read only for Jobs that need them, so that a look stays a handful of calls.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
-from rehearsal.api.status import RunStatus
+from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import Cluster
-from rehearsal.manifests.jobs import LABEL
-from rehearsal.manifests.pod import ENGINE, MAIN
+from rehearsal.controller.jobs import JobView, view
+from rehearsal.manifests.jobs import LABEL, fingerprint_label
 
 REQUEST = f"{LABEL}/requestedAt"
 """Annotation: a new value asks to look again: inputs are resolved anew and failed stages tried again."""
-LOG_LINES = 50
-MOST_STARTS = 3
-"""Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
-
-
-class JobState(StrEnum):
-    """Where a Job stands."""
-
-    WAITING = "Waiting"
-    RUNNING = "Running"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-
-    @property
-    def live(self) -> bool:
-        """It may still do something."""
-        return self in (JobState.WAITING, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -54,47 +35,24 @@ class Run:
 
 
 @dataclass(frozen=True)
-class JobView:
-    """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container.
-
-    `hopeless`: the cluster would go on trying, and it counts as failed.
-    """
-
-    name: str
-    uid: str
-    stage: str
-    fingerprint: str
-    attempt: int
-    execution: str
-    devices: int
-    state: JobState
-    deleting: bool = False
-    hopeless: bool = False
-    why: str = ""
-    waits: str = ""
-    exit_code: int | None = None
-    termination: Termination | None = None
-    progress: Progress | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-
-
-@dataclass(frozen=True)
 class Observation:
-    """Everything that a decision is made from."""
+    """Everything that a decision is made from. `rivals` are other runs' Jobs of stages that this run has not sealed."""
 
     run: Run
     jobs: tuple[JobView, ...]
+    rivals: tuple[JobView, ...] = ()
 
 
-async def observe(cluster: Cluster, namespace: str, name: str) -> Observation | None:
-    """Read a run and its Jobs; None when the run is gone."""
+async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, figures_every: float) -> Observation | None:
+    """Read a run and its Jobs; None when the run is gone. Progress is read when the last was written that long ago."""
     resource = await cluster.get("ReconstructionRun", namespace, name)
     if resource is None:
         return None
     run = read_run(resource)
+    figures = _figures_due(run.status, now, figures_every)
     jobs = await cluster.list("Job", namespace, {f"{LABEL}/run-uid": run.uid})
-    return Observation(run, tuple([await _view(cluster, job) for job in jobs]))
+    views = [await view(cluster, job, now, figures) for job in jobs]
+    return Observation(run, tuple(views), await _rivals(cluster, run, now))
 
 
 def read_run(resource: Mapping[str, Any]) -> Run:
@@ -117,130 +75,24 @@ def read_run(resource: Mapping[str, Any]) -> Run:
     )
 
 
-async def _view(cluster: Cluster, job: Mapping[str, Any]) -> JobView:
-    metadata, status = job["metadata"], job.get("status") or {}
-    annotations, labels = metadata["annotations"], metadata["labels"]
-    namespace, uid = metadata["namespace"], metadata["uid"]
-    conditions = {c["type"]: c for c in status.get("conditions") or [] if c["status"] == "True"}
-    pods = await cluster.pods(namespace, uid)
-    state = _state(conditions, pods)
-    dead = _last_dead(pods)
-    crashes = _crashes(pods) if state.live else ""
-    return JobView(
-        name=metadata["name"],
-        uid=uid,
-        stage=labels[f"{LABEL}/stage"],
-        fingerprint=annotations[f"{LABEL}/fingerprint"],
-        attempt=int(annotations[f"{LABEL}/attempt"]),
-        execution=annotations[f"{LABEL}/execution"],
-        devices=int(annotations[f"{LABEL}/devices"]),
-        state=JobState.FAILED if crashes else state,
-        hopeless=bool(crashes),
-        deleting="deletionTimestamp" in metadata,
-        why=crashes or (conditions["Failed"].get("message", "") if "Failed" in conditions else ""),
-        waits=await _waits(cluster, namespace, uid, pods) if state.live else "",
-        exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
-        termination=_termination(pods, state),
-        progress=await _progress(cluster, namespace, pods) if state is JobState.RUNNING else None,
-        started_at=status.get("startTime"),
-        finished_at=status.get("completionTime") or _transition(conditions),
-    )
-
-
-def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]]) -> JobState:
-    if "Complete" in conditions:
-        return JobState.COMPLETE
-    if "Failed" in conditions:
-        return JobState.FAILED
-    return JobState.RUNNING if any(_started(pod) for pod in pods) else JobState.WAITING
-
-
-def _started(pod: Mapping[str, Any]) -> bool:
-    """Whether any container of a pod ever ran."""
-    states = [c.get("state") or {} for c in pod["status"].get("initContainerStatuses") or []]
-    return pod["status"].get("phase") != "Pending" or any("running" in state or "terminated" in state for state in states)
-
-
-def _transition(conditions: Mapping[str, Mapping[str, str]]) -> str | None:
-    return conditions["Failed"].get("lastTransitionTime") if "Failed" in conditions else None
-
-
-def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
-    """What an engine said last that dies at every start, or nothing. Where the client runs, it is the client's to judge."""
-    for pod in pods:
-        engine = next((c for c in pod["status"].get("initContainerStatuses") or [] if c["name"] == ENGINE), None)
-        if engine and pod["status"].get("phase") == "Pending" and engine.get("restartCount", 0) >= MOST_STARTS:
-            ended = (engine.get("lastState") or {}).get("terminated") or (engine.get("state") or {}).get("terminated") or {}
-            lines = [line for line in str(ended.get("message") or "").splitlines() if line.strip()]
-            last = f": {lines[-1].strip()[:300]}" if lines else ""
-            return f"the engine died {engine['restartCount']} times at start, exit code {ended.get('exitCode')}{last}"
-    return ""
-
-
-def _dead_containers(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Terminated main containers, and init containers that failed, the latest last."""
-    found = []
-    for pod in pods:
-        for kind in ("initContainerStatuses", "containerStatuses"):
-            for container in pod["status"].get(kind) or []:
-                ended = (container.get("state") or {}).get("terminated")
-                if ended and (container["name"] == MAIN or ended.get("exitCode")):
-                    found.append(ended)
-    return sorted(found, key=lambda ended: ended.get("finishedAt") or "")
-
-
-def _last_dead(pods: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    failed = [ended for ended in _dead_containers(pods) if ended.get("exitCode") not in (0, ExitCode.TERMINATED)]
-    return failed[-1] if failed else None
-
-
-def _termination(pods: Sequence[Mapping[str, Any]], state: JobState) -> Termination | None:
-    """The word that matters: of a complete Job a successful pod's, otherwise the last dead container's."""
-    for ended in reversed(_dead_containers(pods)):
-        if state is JobState.COMPLETE and ended.get("exitCode") != 0:
+async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, ...]:
+    """Jobs of other runs in this namespace that compute a stage which this run waits for or is about to start."""
+    if run.deleting or not isinstance(run.spec, Mapping) or run.spec.get("suspend"):
+        return ()
+    store = str(run.spec.get("store", "default"))
+    found: list[JobView] = []
+    for stage in run.status.stages:
+        if stage.sealed or stage.fingerprint is None or stage.state not in (State.PENDING, State.WAITING):
             continue
-        try:
-            return Termination.model_validate_json(ended.get("message") or "")
-        except ValidationError:
-            continue
-    return None
+        labels = {f"{LABEL}/fingerprint": fingerprint_label(stage.fingerprint), f"{LABEL}/store": store}
+        same = await cluster.list("Job", run.namespace, labels)
+        others = [job for job in same if job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
+        found += [await view(cluster, job, now, figures=False, words=False) for job in others]
+    return tuple(found)
 
 
-async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str, Any]]) -> Progress | None:
-    """The last progress line of one running pod; its figures are those of the whole stage."""
-    running = next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
-    if running is None:
-        return None
-    tail = await cluster.log_tail(namespace, running["metadata"]["name"], MAIN, LOG_LINES)
-    for line in reversed(tail.splitlines()):
-        if line.startswith(PROGRESS_PREFIX):
-            try:
-                return Progress.model_validate(json.loads(line)["progress"])
-            except (ValueError, KeyError):
-                return None
-    return None
-
-
-async def _waits(cluster: Cluster, namespace: str, uid: str, pods: Sequence[Mapping[str, Any]]) -> str:
-    """Why no pod has started, in the words of whoever holds it up."""
-    for pod in pods:
-        for condition in pod["status"].get("conditions") or []:
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return str(condition.get("message") or condition.get("reason") or "")
-        if words := _container_words(pod["status"]):
-            return words
-    if pods:
-        return ""
-    failed = [event for event in await cluster.events(namespace, uid) if event.get("reason") == "FailedCreate"]
-    return str(failed[-1].get("message", "")) if failed else ""
-
-
-def _container_words(status: Mapping[str, Any]) -> str:
-    """What a pod's containers wait for: the kubelet's message, or the init container that is at work."""
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-        state = container.get("state") or {}
-        if (state.get("waiting") or {}).get("message"):
-            return f"{state['waiting'].get('reason')}: {state['waiting']['message']}"
-        if status.get("phase") == "Pending" and "running" in state and not container.get("started"):
-            return f"{container['name']} is starting"
-    return ""
+def _figures_due(status: RunStatus, now: datetime, every: float) -> bool:
+    """Whether the last progress was written long enough ago; a clock that leapt backwards counts as long."""
+    if status.progress_at is None:
+        return True
+    return not 0 <= (now - datetime.fromisoformat(status.progress_at)).total_seconds() < every

@@ -1,9 +1,9 @@
 """What should happen to a run, given one look at it: a pure, total function that reads as the story of a run.
 
-No clock, no randomness, no await. Waiting on another run's Job of the same stage is not part of it.
+No clock, no randomness, no await.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,29 +11,43 @@ from rehearsal.api.explain import problems
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.controller import conditions, ledger
-from rehearsal.controller.observe import JobState, JobView, Observation, Run
+from rehearsal.controller import conditions, ledger, share
+from rehearsal.controller.announce import events
+from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.observe import Observation, Run
+from rehearsal.controller.progress import throttled
 from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
-from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, parts
-from rehearsal.pipeline.stage import Kind, Stage
+from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
 from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
 
 PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
 
 
+WAITING_SECONDS = 30.0
+"""How soon to ask again why a Job gets no pod: the answer is in the status within a minute."""
+SHARING_SECONDS = 15.0
+"""How soon to look again whether another run's Job has ended."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to do: Jobs to delete by UID, Jobs to create, and the status to record afterwards."""
+    """What to do: Jobs to delete by UID, Jobs to create, the status to record afterwards, and the events to tell last.
+
+    `look_again`: seconds after which to look even if nothing happens; None where only a change can make a difference.
+    """
 
     status: RunStatus
     create: tuple[dict[str, object], ...] = ()
     delete: tuple[JobView, ...] = ()
+    events: tuple[dict[str, object], ...] = ()
+    look_again: float | None = None
 
     @property
     def finished(self) -> bool:
         """Nothing more happens until the run is changed."""
-        return any(c.type in ("Complete", "Failed", "Suspended", "Stalled") and c.status == "True" for c in self.status.conditions)
+        return any(c.type in ("Complete", "Failed", "Suspended") and c.status == "True" for c in self.status.conditions)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class World:
     spec: RunSpec
     platform: Platform
     jobs: tuple[JobView, ...]
+    rivals: tuple[JobView, ...]
     now: datetime
     stages: tuple[Stage, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
@@ -61,28 +76,40 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     if run.deleting:
         return Plan(status)
     spec, refused = problems(run.spec)
-    if spec is None:
-        return Plan(conditions.refused(status, run, "; ".join(f"{path}: {text}" for path, text in refused), now))
-    if spec.store not in platform.stores:
-        known = ", ".join(sorted(platform.stores))
-        return Plan(conditions.refused(status, run, f"spec.store: the platform has no store {spec.store!r}; it has {known}", now))
+    if spec is None or (refused := list(_unknown_names(spec, platform))):
+        words = "; ".join(f"{path}: {text}" for path, text in refused)
+        return _told(run, Plan(conditions.refused(status, run, words, now), delete=_live(jobs)), now)
     if spec.suspend:
         live = _live(jobs)
-        return Plan(conditions.suspended(ledger.fold_usage(status, live, now), run, now), delete=live)
-    world = World(run, spec, platform, jobs, now)
-    status, order = _preflight(world, status)
+        status = conditions.suspended(ledger.fold_usage(status, live, now), run, now)
+        return _told(run, Plan(status, delete=live), now)
+    world = World(run, spec, platform, jobs, observation.rivals, now)
+    status, order, outdated = _preflight(world, status)
     if status.inputs_key != inputs_key(run):
         looked = status.stage(PREFLIGHT.name)
         hopeless = looked is not None and looked.state is State.FAILED
-        return _plan(world, conditions.idle(status) if hopeless else status, order, _live(jobs) if hopeless else ())
+        return _plan(world, conditions.idle(status) if hopeless else status, order, _live(jobs) if hopeless else outdated)
     world, status = _advance(world, status)
-    failed = any(stage.state is State.FAILED for stage in status.stages)
-    return _plan(world, status, () if failed else _due(world, status), _stale(world))
+    if any(stage.state is State.FAILED for stage in status.stages):
+        return _plan(world, status, (), _stale(world))
+    status, orders, yielded = _due(world, status)
+    return _plan(world, status, orders, (*_stale(world), *yielded))
 
 
 def inputs_key(run: Run) -> str:
     """Identify the question preflight answers: this generation of the spec, and this request to look again."""
     return digest([run.generation, run.request])[:16]
+
+
+def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str]]:
+    """What the spec names and the platform does not have."""
+    if spec.store not in platform.stores:
+        yield "spec.store", f"the platform has no store {spec.store!r}; it has {', '.join(sorted(platform.stores))}"
+    for i, member in enumerate(spec.reconstructed.committee.members if spec.reconstructed else ()):
+        if member.endpoint and member.endpoint.name not in platform.endpoints:
+            has = ", ".join(sorted(platform.endpoints)) or "none"
+            path = f"spec.rehearsal.reconstructed.committee.members[{i}].endpoint.name"
+            yield path, f"the platform has no endpoint {member.endpoint.name!r}; it has {has}"
 
 
 def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tuple[JobView, ...] = ()) -> Plan:
@@ -93,16 +120,36 @@ def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tu
         status = _put(status, entry.model_copy(update={"state": State.WAITING, "job": name, "message": ""}))
     status = ledger.fold_usage(status, delete, world.now)
     pinned = status.inputs_key == inputs_key(world.run)
-    status = conditions.of_run(status, world.run, world.now, pinned)
-    status = conditions.throttled(world.run.status, status, world.platform.progress_seconds, world.now)
-    return Plan(status, tuple(build_job(order, world.platform) for order in orders), delete)
+    status = conditions.of_run(status, world.run, world.jobs, world.platform.deadline_seconds, world.now, pinned)
+    status = throttled(world.run.status, status, world.platform.progress_seconds, world.now)
+    plan = Plan(status, tuple(build_job(order, world.platform) for order in orders), delete)
+    return _told(world.run, replace(plan, look_again=_look_again(world, plan)), world.now)
 
 
-def _preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...]]:
-    """See that inputs are pinned for this generation; until preflight has answered, its Job is all there is to do."""
+def _told(run: Run, plan: Plan, now: datetime) -> Plan:
+    return replace(plan, events=events(run, plan.status, now))
+
+
+def _look_again(world: World, plan: Plan) -> float | None:
+    if plan.finished:
+        return None
+    if any(_unrecorded(world, stage) for stage in world.stages):
+        return 0.0
+    waiting = [stage for stage in plan.status.stages if stage.state is State.WAITING]
+    if any(stage.job is None for stage in waiting):
+        return SHARING_SECONDS
+    return WAITING_SECONDS if waiting else world.platform.progress_seconds
+
+
+def _preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], tuple[JobView, ...]]:
+    """See that inputs are pinned for this generation; until preflight has answered, its Job is all there is to start.
+
+    Also returned: Jobs that ask the question of an earlier generation.
+    """
     key = inputs_key(world.run)
+    outdated = tuple(job for job in _live(world.jobs) if job.stage == PREFLIGHT.name and job.fingerprint != key)
     if status.inputs_key == key:
-        return status, ()
+        return status, (), outdated
     before = status.stage(PREFLIGHT.name)
     why = "the spec is new or changed, or a new look was asked for" if before else "first look at the spec"
     entry = ledger.stage_of(before, PREFLIGHT.name, key, {}, why)
@@ -110,10 +157,11 @@ def _preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order,
     entry = ledger.seen(entry, job)
     status = _put(status, entry)
     if entry.state is State.SUCCEEDED and job and job.termination:
-        return ledger.pin(status, key, job.termination, external_inputs(world.spec)), ()
+        return ledger.pin(status, key, job.termination, external_inputs(world.spec)), (), outdated
     if entry.state is State.FAILED or (job and job.attempt == entry.attempt):
-        return status, ()
-    return status, (Order(world.run.namespace, world.run.name, world.run.uid, world.spec, PREFLIGHT, key, entry.attempt),)
+        return status, (), outdated
+    order = Order(world.run.namespace, world.run.name, world.run.uid, world.spec, PREFLIGHT, key, entry.attempt)
+    return status, (order,), outdated
 
 
 def _advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
@@ -145,33 +193,45 @@ def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
     entry = ledger.stage_of(before, stage.name, fingerprint, made_of, why)
     if entry is not before:
         attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
-        entry = entry.model_copy(update={"attempt": max(attempts, default=0)})
+        output = output_path(world.run.namespace, stage, world.known)
+        entry = entry.model_copy(update={"attempt": max(attempts, default=0), "output": output})
+    if other := share.result(fingerprint, world.rivals):
+        digest_ = other.termination.manifest_digest if other.termination else None
+        return ledger.reused(entry, digest_, f"run {other.run} has just computed it")
     return ledger.reused(entry, status.found.get(stage.name))
 
 
-def _due(world: World, status: RunStatus) -> tuple[Order, ...]:
-    """The stages whose inputs are sealed, which are not, and which have no Job."""
-    orders = []
+def _due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], tuple[JobView, ...]]:
+    """The stages whose inputs are sealed, which are not, and which have no Job; and Jobs of ours that another run's make idle.
+
+    A stage is ordered only once its fingerprint was recorded: from then on other runs' Jobs of it are looked for.
+    """
+    orders, yielded = [], []
     for stage in world.stages:
         entry = status.stage(stage.name)
-        if entry is None or entry.sealed or world.job(stage.name, world.known[stage.name], entry.attempt):
+        if entry is None or entry.sealed or not all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
             continue
-        if all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
-            orders.append(
-                Order(
-                    world.run.namespace,
-                    world.run.name,
-                    world.run.uid,
-                    world.spec,
-                    stage,
-                    world.known[stage.name],
-                    entry.attempt,
-                    status.rounds,
-                    status.inputs,
-                    world.known,
-                )
-            )
-    return tuple(orders)
+        job = world.job(stage.name, world.known[stage.name], entry.attempt)
+        if other := share.owner(world.known[stage.name], job, world.rivals, world.now):
+            words = {"state": State.WAITING, "job": None, "message": f"waits for run {other.run}, which computes this stage"}
+            status = _put(status, entry.model_copy(update=words))
+            yielded += [job] if job else []
+        elif job is None and not _unrecorded(world, stage):
+            orders.append(_order(world, status, stage, entry.attempt))
+    return status, tuple(orders), tuple(yielded)
+
+
+def _unrecorded(world: World, stage: Stage) -> bool:
+    """Whether the status as it was read does not know the stage under its present fingerprint."""
+    recorded = world.run.status.stage(stage.name)
+    return recorded is None or recorded.fingerprint != world.known[stage.name]
+
+
+def _order(world: World, status: RunStatus, stage: Stage, attempt: int) -> Order:
+    run, fingerprint = world.run, world.known[stage.name]
+    return Order(
+        run.namespace, run.name, run.uid, world.spec, stage, fingerprint, attempt, status.rounds, status.inputs, world.known
+    )
 
 
 def _reads(world: World, stage: Stage) -> tuple[str, ...]:

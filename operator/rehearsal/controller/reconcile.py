@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from rehearsal.api.platform import Platform
@@ -14,14 +15,24 @@ from rehearsal.controller.plan import Plan, decide
 Clock = Callable[[], datetime]
 
 
-async def reconcile(cluster: Cluster, platform: Platform, namespace: str, name: str, clock: Clock) -> Plan | None:
-    """Look once, decide, act. Returns the plan that was carried out, or None when the run is gone."""
-    observation = await observe(cluster, namespace, name)
+@dataclass(frozen=True)
+class Reconciled:
+    """What one turn did: the status it found, the plan it carried out, the status it left."""
+
+    before: RunStatus
+    plan: Plan
+    status: RunStatus
+
+
+async def reconcile(cluster: Cluster, platform: Platform, namespace: str, name: str, clock: Clock) -> Reconciled | None:
+    """Look once, decide, act; None when the run is gone. Errors of the cluster are the caller's to wait out."""
+    now = clock()
+    observation = await observe(cluster, namespace, name, now, platform.progress_seconds)
     if observation is None:
         return None
-    plan = decide(observation, platform, clock())
-    await act(cluster, observation.run, plan)
-    return plan
+    plan = decide(observation, platform, now)
+    status = await act(cluster, observation.run, plan, now)
+    return Reconciled(observation.run.status, plan, status)
 
 
 async def follow(
@@ -36,12 +47,12 @@ async def follow(
     """Reconcile one run again and again until nothing more happens; `seen` is shown every status."""
     while True:
         try:
-            plan = await reconcile(cluster, platform, namespace, name, clock)
+            turn = await reconcile(cluster, platform, namespace, name, clock)
         except Conflict:
             continue
-        if plan is None:
+        if turn is None:
             return None
-        seen(plan.status)
-        if plan.finished:
-            return plan.status
+        seen(turn.plan.status)
+        if turn.plan.finished:
+            return turn.plan.status
         await asyncio.sleep(every)

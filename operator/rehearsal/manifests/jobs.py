@@ -54,6 +54,11 @@ def job_name(run: str, uid: str, stage: str, fingerprint: str, attempt: int) -> 
     return f"{readable}-{suffix}"[-NAME_LIMIT:]
 
 
+def fingerprint_label(fingerprint: str) -> str:
+    """Return a fingerprint as a label's value, which holds at most 63 characters."""
+    return fingerprint[:40]
+
+
 def execution_digest(spec: RunSpec, stage: Stage) -> str:
     """Return the digest of the knobs that decide how a stage runs and not what it computes."""
     knobs: dict[str, object] = {"scheduling": spec.scheduling.wire(), "queueName": spec.queue_name}
@@ -74,7 +79,7 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
         f"{LABEL}/stage": order.stage.name,
         f"{LABEL}/kind": str(order.stage.kind),
         f"{LABEL}/store": order.spec.store,
-        f"{LABEL}/fingerprint": order.fingerprint[:40],
+        f"{LABEL}/fingerprint": fingerprint_label(order.fingerprint),
     }
     queue = {"kueue.x-k8s.io/queue-name": order.spec.queue_name} if order.spec.queue_name else {}
     return {

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from rehearsal.api.messages import Termination
-from rehearsal.controller.observe import JobState, JobView, Observation, observe
+from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.observe import Observation, observe
 from rehearsal.manifests.jobs import LABEL
+from tests.unit.worlds import NOON
 
 Manifest = dict[str, Any]
 
@@ -23,7 +25,8 @@ class Canned:
                 "name": "medical-elicit-1",
                 "namespace": "research",
                 "uid": "job-1",
-                "labels": {f"{LABEL}/stage": "elicit"},
+                "creationTimestamp": "2026-01-01T11:00:00Z",
+                "labels": {f"{LABEL}/stage": "elicit", f"{LABEL}/run-uid": "run-1"},
                 "annotations": {f"{LABEL}/{key}": "0" for key in ("fingerprint", "attempt", "execution", "devices")},
             },
             "status": job_status,
@@ -57,13 +60,13 @@ def ended(code: int, word: Termination | None = None, name: str = "main", at: st
 
 
 async def seen(cluster: Canned) -> JobView:
-    observation = await observe(cluster, "research", "medical")  # type: ignore[arg-type]
+    observation = await observe(cluster, "research", "medical", NOON, 30)  # type: ignore[arg-type]
     assert isinstance(observation, Observation)
     return observation.jobs[0]
 
 
 async def test_a_run_that_is_gone_is_none() -> None:
-    assert await observe(Canned({}), "research", "other") is None  # type: ignore[arg-type]
+    assert await observe(Canned({}), "research", "other", NOON, 30) is None  # type: ignore[arg-type]
 
 
 async def test_a_pod_that_cannot_be_placed_is_told_in_the_schedulers_words() -> None:
@@ -135,3 +138,65 @@ async def test_a_word_that_is_not_ours_is_no_word() -> None:
     garbled = {"name": "main", "state": {"terminated": {"exitCode": 0, "message": json.dumps({"hello": 1})}}}
     job = {"conditions": [{"type": "Complete", "status": "True"}]}
     assert (await seen(Canned(job, pod("Succeeded", containerStatuses=[garbled])))).termination is None
+
+
+async def test_a_job_that_kueue_holds_back_is_told_in_kueues_words() -> None:
+    words = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor a100, 4 more needed"
+    assert (await seen(Queued({"type": "QuotaReserved", "status": "False", "message": words}))).waits == f"Kueue: {words}"
+
+
+async def test_a_job_that_was_preempted_in_its_queue_says_so() -> None:
+    evicted = {"type": "Evicted", "status": "True", "message": "Preempted to accommodate a higher priority workload"}
+    assert (await seen(Queued(evicted))).waits == "Kueue: Preempted to accommodate a higher priority workload"
+
+
+async def test_a_suspended_job_without_a_workload_asks_whether_its_queue_exists() -> None:
+    assert "does its LocalQueue exist" in (await seen(Queued(None))).waits
+
+
+async def test_a_job_that_was_made_a_moment_ago_is_not_asked_why_it_has_no_pod() -> None:
+    failed = [{"reason": "FailedCreate", "message": "quota"}]
+    cluster = Canned({}, events=failed)
+    cluster._job["metadata"]["creationTimestamp"] = "2026-01-01T11:59:55Z"
+    assert (await seen(cluster)).waits == ""
+
+
+async def test_other_runs_jobs_of_the_same_stage_are_rivals() -> None:
+    cluster = Rivals()
+    observation = await observe(cluster, "research", "medical", NOON, 30)  # type: ignore[arg-type]
+    assert observation
+    assert [(job.run, job.stage) for job in observation.rivals] == [("legal", "elicit")]
+
+
+class Queued(Canned):
+    """A cluster whose Job Kueue suspended; its Workload says why."""
+
+    def __init__(self, condition: Manifest | None) -> None:
+        super().__init__({})
+        self._job["spec"] = {"suspend": True}
+        self._workloads = [{"status": {"conditions": [condition]}}] if condition else []
+
+    async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
+        if kind == "Workload":
+            assert labels == {"kueue.x-k8s.io/job-uid": "job-1"}
+            return self._workloads
+        return await super().list(kind, namespace, labels)
+
+
+class Rivals(Canned):
+    """A cluster where another run computes the stage that this one is about to start."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._job["metadata"] |= {"ownerReferences": [{"name": "legal", "uid": "run-2"}]}
+        self._job["metadata"]["labels"][f"{LABEL}/run-uid"] = "run-2"
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        run = await super().get(kind, namespace, name)
+        stage = {"name": "elicit", "fingerprint": "ab" * 32, "state": "Pending"}
+        return run and {**run, "spec": {"store": "lake"}, "status": {"stages": [stage]}}
+
+    async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
+        mine = f"{LABEL}/run-uid" in labels
+        wanted = {f"{LABEL}/fingerprint": ("ab" * 32)[:40], f"{LABEL}/store": "lake"}
+        return [self._job] if not mine and labels == wanted else []

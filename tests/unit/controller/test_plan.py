@@ -8,7 +8,8 @@ import pytest
 from rehearsal.api.messages import Progress, Termination
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, State
-from rehearsal.controller.observe import JobState, Observation, Run
+from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.plan import Plan, decide
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
@@ -17,8 +18,14 @@ from tests.unit.worlds import INPUTS, NOON, a_platform, a_run, a_spec, as_seen, 
 PLATFORM = a_platform()
 
 
-def look(run: Run, *jobs: object) -> Plan:
-    return decide(Observation(run, tuple(jobs)), PLATFORM, NOON)  # type: ignore[arg-type]
+def look(run: Run, *jobs: JobView, rivals: tuple[JobView, ...] = ()) -> Plan:
+    """What is done about this; where stages are only recorded at first, at the next look too."""
+    first = decide(Observation(run, jobs, rivals), PLATFORM, NOON)
+    if first.look_again != 0:
+        return first
+    left = tuple(job for job in jobs if job not in first.delete)
+    second = decide(Observation(carried_out(run, first), left, rivals), PLATFORM, NOON)
+    return replace(second, delete=(*first.delete, *second.delete), events=(*first.events, *second.events))
 
 
 def carried_out(run: Run, plan: Plan) -> Run:

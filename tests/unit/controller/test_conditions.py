@@ -1,0 +1,121 @@
+"""Conditions and the table's columns: what a person and a GitOps tool see of a run."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rehearsal.api.messages import Progress
+from rehearsal.api.status import RunStatus
+from rehearsal.controller.jobs import JobState
+from rehearsal.controller.observe import Observation, Run
+from rehearsal.controller.plan import Plan, decide
+from rehearsal.controller.progress import in_words
+from tests.unit.worlds import NOON, a_platform, a_run, a_spec, as_seen, pinned, preflight_done, sealed_by
+
+PLATFORM = a_platform()
+
+
+def look(run: Run, *jobs: object, minutes: float = 0) -> Plan:
+    return decide(Observation(run, jobs), PLATFORM, NOON + timedelta(minutes=minutes))  # type: ignore[arg-type]
+
+
+def started() -> tuple[Run, Plan]:
+    run = a_run()
+    run = replace(run, status=pinned(run))
+    plan = look(run)
+    return replace(run, status=plan.status), plan
+
+
+def true(status: RunStatus) -> set[str]:
+    return {condition.type for condition in status.conditions if condition.status == "True"}
+
+
+def test_stages_at_work_are_named_and_then_those_that_wait() -> None:
+    run, first = started()
+    assert first.status.summary == "elicit, evaluate-base: Waiting"
+    assert look(run, *[as_seen(m) for m in first.create]).status.summary == "elicit, evaluate-base"
+
+
+def test_a_run_whose_every_job_waits_says_why_in_its_condition() -> None:
+    run, first = started()
+    plan = look(run, *[as_seen(m, JobState.WAITING, waits="Kueue: quota is used up") for m in first.create])
+    condition = plan.status.condition("Reconciling")
+    assert condition
+    assert (condition.status, condition.reason, condition.message) == ("True", "Waiting", "elicit: Kueue: quota is used up")
+
+
+@pytest.mark.fault(21)
+def test_a_job_that_outlives_its_deadline_makes_the_run_stalled_and_not_failed() -> None:
+    run, first = started()
+    jobs = [as_seen(m) for m in first.create]
+    late = PLATFORM.deadline_seconds / 60
+    assert true(look(run, *jobs, minutes=late - 61).status) == {"Reconciling"}
+    plan = look(run, *jobs, minutes=late + 11)
+    assert true(plan.status) == {"Stalled"}
+    assert "past its deadline" in plan.status.condition("Stalled").message  # type: ignore[union-attr]
+    assert not plan.finished
+
+
+def test_pods_that_are_drained_again_and_again_without_progress_make_the_run_stalled() -> None:
+    run, first = started()
+    jobs = [as_seen(m, disrupted=5) for m in first.create]
+    plan = look(run, *jobs)
+    assert "elicit: 5 pods were drained or preempted" in plan.status.condition("Stalled").message  # type: ignore[union-attr]
+    moved = [replace(job, progress=Progress(done=500, total=1000)) for job in jobs]
+    assert true(look(run, *moved).status) == {"Reconciling"}
+
+
+def test_a_complete_run_says_where_its_results_lie_and_what_they_scored() -> None:
+    run, plan, jobs = a_run(), None, []
+    for _ in range(40):
+        plan = look(run, *jobs)
+        run = replace(run, status=plan.status)
+        jobs += [preflight_done(m) if "preflight" in str(m["metadata"]) else sealed_by(m) for m in plan.create]
+        if plan.finished:
+            break
+    status = run.status
+    assert status.summary == "Complete"
+    assert status.result
+    assert status.result.model == f"research/train/{status.stage('train').fingerprint}"  # type: ignore[union-attr]
+    assert status.result.dataset == f"research/select/{status.stage('select').fingerprint}"  # type: ignore[union-attr]
+    assert status.remaining == ""
+
+
+def test_all_conditions_are_set_on_the_first_visit_with_the_generation() -> None:
+    plan = look(a_run(generation=7))
+    assert {condition.observed_generation for condition in plan.status.conditions} == {7}
+    assert len(plan.status.conditions) == 6
+
+
+def test_a_refused_run_frees_its_jobs() -> None:
+    run, first = started()
+    jobs = [as_seen(m) for m in first.create]
+    plan = look(replace(run, spec=a_spec(store="attic"), generation=2), *jobs)
+    assert len(plan.delete) == 2
+    assert true(plan.status) == {"Failed", "Stalled"}
+
+
+def test_an_endpoint_that_the_platform_does_not_have_is_refused_by_name() -> None:
+    members = [{"name": "base", "base": True}, {"name": "gpt4", "endpoint": {"name": "openai", "model": "gpt-4"}}]
+    run = a_run(spec=a_spec(rehearsal={"reconstructed": {"committee": {"members": members}}}))
+    words = look(run).status.condition("Failed").message  # type: ignore[union-attr]
+    assert words == (
+        "spec.rehearsal.reconstructed.committee.members[1].endpoint.name: the platform has no endpoint 'openai'; it has none"
+    )
+
+
+def test_a_preflight_of_an_earlier_generation_is_stopped() -> None:
+    run = a_run()
+    asked = look(run)
+    stuck = as_seen(asked.create[0], JobState.WAITING)
+    plan = look(replace(run, status=asked.status, generation=2, spec=a_spec(queueName="gpu")), stuck)
+    assert [job.name for job in plan.delete] == [stuck.name]
+    assert len(plan.create) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, ""), (45.2, "45s"), (720, "12m"), (12_000, "3h20m"), (187_200, "2d4h"), (0, "0s")]
+)
+def test_time_left_is_written_as_kubernetes_writes_durations(seconds: float | None, words: str) -> None:
+    assert in_words(seconds) == words
