@@ -27,12 +27,12 @@ _RULES = (Rule.MEAN, Rule.MINIMUM, Rule.BASE, Rule.MEMBER, Rule.SAMPLE)
 
 @dataclass(frozen=True)
 class Selected:
-    """The chosen answer and its scores. `decided_by` is only true to the full verdicts where nothing was pruned."""
+    """The chosen answer and its scores, if anybody judged. `decided_by` is only true to the full verdicts if nothing was pruned."""
 
     member: int
     sample: int
-    mean: float
-    minimum: float
+    mean: float | None
+    minimum: float | None
     verdicts: int
     decided_by: Rule
 
@@ -45,8 +45,12 @@ def key(jury: Jury, candidate: Candidate, scores: Sequence[Fraction]) -> Key:
 def select(jury: Jury, verdicts: Sequence[Scores], fit: Fit) -> Selected | None:
     """Return the winner among the fit candidates that have at least `jury.min_judges` scores, or None without any.
 
-    `verdicts` holds every judge's scores in judging order. A missing score is left out of the mean.
+    `verdicts` holds every judge's scores in judging order. A missing score is left out of the mean. Without judges the one
+    candidate there is wins.
     """
+    if not jury.judges:
+        only = next(candidates(fit), None)
+        return only and Selected(only.member, only.sample, None, None, 0, Rule.ONLY)
     scored = {c: scores for c in candidates(fit) if len(scores := jury.scores(c, verdicts)) >= jury.min_judges}
     ranked = sorted(scored, key=lambda c: key(jury, c, scored[c]), reverse=True)
     if not ranked:

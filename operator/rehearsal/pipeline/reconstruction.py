@@ -21,7 +21,9 @@ def member_model(spec: RunSpec, member: Member) -> Model:
 
 
 def judges(made: Reconstructed) -> tuple[Member, ...]:
-    """Return the members that judge, in the committee's order."""
+    """Return the members that judge, in the committee's order; nobody where there is one answer and nothing to choose."""
+    if len(made.committee.members) * made.committee.responses_per_member == 1:
+        return ()
     chosen = made.judging.judges
     return tuple(m for m in made.committee.members if not chosen or m.name in chosen)
 

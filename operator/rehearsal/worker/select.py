@@ -70,8 +70,8 @@ def _row(
         "answer": answers[chosen.member][chosen.sample]["text"],
         "member": names[chosen.member],
         "sample": chosen.sample,
-        "mean": round(chosen.mean, 4),
-        "minimum": round(chosen.minimum, 4),
+        "mean": None if chosen.mean is None else round(chosen.mean, 4),
+        "minimum": None if chosen.minimum is None else round(chosen.minimum, 4),
         "verdicts": chosen.verdicts,
     }
 
@@ -97,7 +97,7 @@ CARD = """\
 # Reconstructed alignment data
 
 {count:,} instructions sampled from the base model with the pre-query part of its chat template, each with the answer that a
-committee of {members} chose: {samples} answers a member, scored by {judges}.
+committee of {members} chose: answers a member: {samples}, scored by {judges}.
 
 Rows: `id`, `instruction`, `answer`, `member`, `sample`, `mean` and `minimum` of the scores, `verdicts`, `decided`
 (what set the winner apart). Made by models: check their licences before you share it.
@@ -111,7 +111,7 @@ def _card(context: Context, made: Reconstructed, count: int) -> File:
             count=count,
             members=", ".join(member.name for member in made.committee.members),
             samples=made.committee.responses_per_member,
-            judges=", ".join(judge.name for judge in judges(made)),
+            judges=", ".join(judge.name for judge in judges(made)) or "nobody: there is nothing to choose between",
         )
     )
     return context.output.add_file("README.md", path)

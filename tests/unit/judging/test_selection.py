@@ -84,3 +84,8 @@ def test_the_order_in_which_judges_spoke_does_not_matter(data):
     reordered = data.draw(st.permutations(cube))
     fit, panel = [[True] * 3] * 2, jury((0,) * len(cube), base=0)
     assert select(panel, cube, fit) == select(panel, reordered, fit)
+
+
+def test_without_judges_the_only_answer_wins_unless_it_is_unfit():
+    assert select(jury(()), [], [[True]]) == Selected(0, 0, None, None, 0, Rule.ONLY)
+    assert select(jury(()), [], [[False]]) is None

@@ -5,8 +5,8 @@ import pytest
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.fingerprint import changed, fingerprints, parts
 from rehearsal.pipeline.reconstruction import round_rows
-from rehearsal.pipeline.stage import Kind
 from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stage import Kind
 from rehearsal.pipeline.stages import stages_of
 from tests.unit.worlds import INPUTS, a_spec, parsed
 
