@@ -105,7 +105,7 @@ def why_failed(job: JobView) -> str:
 
 def again(entry: StageStatus) -> StageStatus:
     """Return the entry ready for its next attempt: nothing of the last one but its number is kept."""
-    kept = {name: getattr(entry, name) for name in ("name", "fingerprint", "parts", "reason")}
+    kept = {name: getattr(entry, name) for name in ("name", "fingerprint", "parts", "reason", "output")}
     return StageStatus(**kept, attempt=entry.attempt + 1)
 
 

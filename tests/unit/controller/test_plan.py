@@ -259,6 +259,7 @@ def test_a_new_attempt_shows_nothing_of_the_last_one() -> None:
     entry = look(carried_out(run, asked), *failed, preflight_done(asked.create[0])).status.stage("elicit")
     assert entry is not None
     assert (entry.done, entry.total, entry.per_second, entry.started_at, entry.finished_at) == (0, 0, 0, None, None)
+    assert entry.output == f"research/elicit/{entry.fingerprint}"
 
 
 def test_an_edit_starts_again_with_one_round_of_elicitation() -> None:
