@@ -16,8 +16,9 @@ from rehearsal.cluster.local import Capacity, LocalCluster
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import cores, gpus, memory
 from rehearsal.controller.act import act
+from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.observe import REQUEST, observe, read_run
-from rehearsal.controller.plan import decide, inputs_key
+from rehearsal.controller.plan import decide
 from rehearsal.controller.reconcile import follow
 
 TICK = 0.5

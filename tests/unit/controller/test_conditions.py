@@ -119,3 +119,9 @@ def test_a_preflight_of_an_earlier_generation_is_stopped() -> None:
 )
 def test_time_left_is_written_as_kubernetes_writes_durations(seconds: float | None, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_a_preflight_of_an_earlier_generation_is_stopped_also_when_the_present_one_has_answered() -> None:
+    run, first = started()
+    stuck = replace(as_seen(look(a_run()).create[0], JobState.WAITING), fingerprint="of an earlier generation")
+    assert stuck in look(run, stuck, *[as_seen(m) for m in first.create]).delete

@@ -1,0 +1,170 @@
+"""Bring a run's stages up to what was observed, and say which are due, which are given up and which are outdated. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from rehearsal.api.platform import Platform
+from rehearsal.api.run import RunSpec
+from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.controller import ledger, share
+from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.observe import Run
+from rehearsal.manifests.jobs import Order, execution_digest, job_name
+from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
+from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stage import Kind, Stage
+from rehearsal.pipeline.stages import stages_of
+
+PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
+
+
+@dataclass(frozen=True)
+class World:
+    """What every step of a decision looks at."""
+
+    run: Run
+    spec: RunSpec
+    platform: Platform
+    jobs: tuple[JobView, ...]
+    rivals: tuple[JobView, ...]
+    now: datetime
+    stages: tuple[Stage, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def job(self, stage: str, fingerprint: str, attempt: int) -> JobView | None:
+        """The Job of that identity, if it is there."""
+        name = job_name(self.run.name, self.run.uid, stage, fingerprint, attempt)
+        return next((job for job in self.jobs if job.name == name), None)
+
+
+def inputs_key(run: Run) -> str:
+    """Identify the question preflight answers: this generation of the spec, and this request to look again."""
+    return digest([run.generation, run.request])[:16]
+
+
+def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...]]:
+    """See that inputs are pinned for this generation; until preflight has answered, its Job is all there is to start."""
+    key = inputs_key(world.run)
+    if status.inputs_key == key:
+        return status, ()
+    before = status.stage(PREFLIGHT.name)
+    why = "the spec is new or changed, or a new look was asked for" if before else "first look at the spec"
+    entry = ledger.stage_of(before, PREFLIGHT.name, key, {}, why)
+    job = world.job(PREFLIGHT.name, key, entry.attempt)
+    entry = ledger.seen(entry, job)
+    status = put(status, entry)
+    if entry.state is State.SUCCEEDED and job and job.termination:
+        return ledger.pin(status, key, job.termination, external_inputs(world.spec)), ()
+    if entry.state is State.FAILED or (job and job.attempt == entry.attempt):
+        return status, ()
+    order = Order(world.run.namespace, world.run.name, world.run.uid, world.spec, PREFLIGHT, key, entry.attempt)
+    return status, (order,)
+
+
+def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
+    """Bring every stage's entry up to what was observed; where filter asked for another round of elicitation, add it."""
+    stages = stages_of(world.spec, status.rounds)
+    world = replace(world, stages=stages, known=fingerprints(stages, status.inputs))
+    entries, rounds = [], status.rounds
+    for stage in stages:
+        entry = _entry(world, status, stage)
+        job = world.job(stage.name, world.known[stage.name], entry.attempt)
+        entry = ledger.seen(entry, job)
+        asked = job.termination.another_round if job and job.state is JobState.COMPLETE and job.termination else None
+        if asked and entry.sealed is None:
+            rounds, entry = max(rounds, asked), ledger.again(entry)
+        entries.append(entry)
+    looked = [stage for stage in status.stages if stage.name == PREFLIGHT.name]
+    more = rounds > status.rounds
+    status = status.model_copy(update={"stages": looked + entries, "rounds": rounds})
+    if more:
+        return advance(world, status)
+    return world, ledger.void(status, world.jobs)
+
+
+def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
+    """The stage's entry under its present fingerprint, with the reason it is what it is."""
+    fingerprint, made_of = world.known[stage.name], parts(stage, status.inputs, world.known)
+    before = status.stage(stage.name)
+    why = changed(before.parts, made_of) if before and before.parts else "not done before"
+    entry = ledger.stage_of(before, stage.name, fingerprint, made_of, why)
+    if entry is not before:
+        attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
+        output = output_path(world.run.namespace, stage, world.known)
+        entry = entry.model_copy(update={"attempt": max(attempts, default=0), "output": output})
+    if other := share.result(fingerprint, world.rivals):
+        digest_ = other.termination.manifest_digest if other.termination else None
+        return ledger.reused(entry, digest_, f"run {other.run} has just computed it")
+    return ledger.reused(entry, status.found.get(stage.name))
+
+
+def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], tuple[JobView, ...]]:
+    """Return what to start: stages whose inputs are sealed and which have neither seal nor Job; and Jobs to give up for another run's.
+
+    A stage is ordered only once its fingerprint was recorded: from then on other runs' Jobs of it are looked for.
+    """
+    orders, yielded = [], []
+    for stage in world.stages:
+        entry = status.stage(stage.name)
+        if entry is None or entry.sealed or not all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
+            continue
+        job = world.job(stage.name, world.known[stage.name], entry.attempt)
+        if other := share.owner(world.known[stage.name], job, world.rivals, world.now):
+            words = {"state": State.WAITING, "job": None, "message": f"waits for run {other.run}, which computes this stage"}
+            status = put(status, entry.model_copy(update=words))
+            yielded += [job] if job else []
+        elif job is None and not unrecorded(world, stage):
+            orders.append(_order(world, status, stage, entry.attempt))
+    return status, tuple(orders), tuple(yielded)
+
+
+def unrecorded(world: World, stage: Stage) -> bool:
+    """Whether the status as it was read does not know the stage under its present fingerprint."""
+    recorded = world.run.status.stage(stage.name)
+    return recorded is None or recorded.fingerprint != world.known[stage.name]
+
+
+def _order(world: World, status: RunStatus, stage: Stage, attempt: int) -> Order:
+    run, fingerprint = world.run, world.known[stage.name]
+    return Order(
+        run.namespace, run.name, run.uid, world.spec, stage, fingerprint, attempt, status.rounds, status.inputs, world.known
+    )
+
+
+def _reads(world: World, stage: Stage) -> tuple[str, ...]:
+    """The stages that must be sealed first: what is read, and for filter every round of elicitation so far."""
+    rounds = tuple(other.name for other in world.stages if other.kind is Kind.ELICIT) if stage.kind is Kind.FILTER else ()
+    return (*stage.inputs.values(), *rounds)
+
+
+def outdated(world: World) -> tuple[JobView, ...]:
+    """Return the live Jobs that ask preflight's question of an earlier generation."""
+    key = inputs_key(world.run)
+    return tuple(job for job in live(world.jobs) if job.stage == PREFLIGHT.name and job.fingerprint != key)
+
+
+def stale(world: World) -> tuple[JobView, ...]:
+    """Jobs that are no longer wanted, that wait for a pod under knobs that were corrected since, or that would try for ever."""
+    wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
+    found = [job for job in world.jobs if job.hopeless and not job.deleting]
+    for job in live(world.jobs):
+        if job.stage == PREFLIGHT.name:
+            continue
+        stage = wanted.get((job.stage, job.fingerprint))
+        if stage is None or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage)):
+            found.append(job)
+    return (*found, *outdated(world))
+
+
+def live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
+    """Return the Jobs that may still do something and are not being deleted."""
+    return tuple(job for job in jobs if job.state.live and not job.deleting)
+
+
+def put(status: RunStatus, entry: StageStatus) -> RunStatus:
+    """Return the status with one stage's entry replaced, or put first."""
+    if status.stage(entry.name) is None:
+        return status.model_copy(update={"stages": [entry, *status.stages]})
+    stages = [entry if stage.name == entry.name else stage for stage in status.stages]
+    return status.model_copy(update={"stages": stages})
