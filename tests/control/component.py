@@ -1,0 +1,62 @@
+"""A server process of a test: it dies with the test process however that ends, can be made to hang, and keeps a log."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rehearsal.cluster import supervise
+
+
+class Component:
+    """A program under a supervisor whose lifeline is this process. The supervisor removes the folders when this process dies."""
+
+    def __init__(self, command: Sequence[str], log: Path, folders: Sequence[Path] = ()) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervise.__file__, *map(str, folders), "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until it answers; when it ends before, or does not in time, fail with the end of its log."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            ended = self._supervisor.poll() is not None
+            if ended or time.monotonic() > deadline:
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+                raise RuntimeError(f"{self.log.stem} {'ended' if ended else f'is not ready after {seconds:.0f} s'}:\n{tail}")
+            time.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program itself, such as SIGSTOP to make it hang and SIGCONT to let it go on."""
+        for pid in supervise.below({self._supervisor.pid}, supervise.process_table()):
+            os.kill(pid, number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would. One that has ended is fine."""
+        assert self._supervisor.stdin is not None
+        with suppress(BrokenPipeError, ValueError):
+            self._supervisor.stdin.write(b"k")
+        self._supervisor.wait()
+        self._supervisor.stdin.close()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on. It lies below those that outgoing connections take, so it stays free between two starts."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

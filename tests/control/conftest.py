@@ -1,0 +1,48 @@
+"""The control plane of a test session, a namespace a test, and who plays its pods."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.control.given import Plane, open_plane
+from tests.control.player import Player
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[Plane]:
+    """One control plane a session and worker, started for the first test that asks for it."""
+    plane = open_plane()
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def namespace(plane: Plane) -> Iterator[str]:
+    """A fresh namespace as the chart prepares it: Pod Security restricted, and the workers' service account."""
+    name = f"test-{uuid4().hex[:10]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+    account = {"metadata": {"name": "rehearsal-worker"}, "automountServiceAccountToken": False}
+    plane.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account)
+    yield name
+    if not plane.is_ready():
+        plane.start_api_server()
+    plane.request("DELETE", f"/api/v1/namespaces/{name}")
+    # No kubelet is there to end a bound pod that goes with its namespace.
+    plane.request("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
+
+
+@pytest.fixture
+async def player(plane: Plane, namespace: str) -> AsyncIterator[Player]:
+    """Plays the pods of the test's namespace."""
+    async with Player(plane, namespace) as player:
+        yield player
+
+
+@pytest.fixture(scope="session")
+def served(plane: Plane) -> Plane:
+    """The control plane, with our kind in it."""
+    plane.apply(Path(__file__).parents[2] / "crds")
+    return plane

@@ -1,0 +1,150 @@
+"""A real control plane for tests: etcd, kube-apiserver, Job controller, garbage collector. No scheduler, and no nodes but ours.
+
+It starts in seconds on free ports, in a folder that goes with it. `KUBEBUILDER_ASSETS` names a folder with other binaries of etcd,
+kube-apiserver and kubectl. `python -m tests.control.plane` starts one and keeps it, for many short test sessions.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.control.access import Access, Manifest
+from tests.control.certificates import Authority, token_key
+from tests.control.component import Component, free_port
+from tests.tools import tool
+
+START_SECONDS = 60.0
+BACKOFF = "500ms"
+"""Before a failed pod is replaced; it doubles with every failure. Kubernetes' own is 10 s."""
+CONTROLLERS = (
+    "job-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "resourcequota-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "ttl-after-finished-controller",
+)
+
+
+class ControlPlane(Access):
+    """Our own control plane, running until `stop`. The API server keeps port and data over a stop, a hang and a start."""
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
+        authority = Authority(folder)
+        self._port, self._token_key = free_port(), token_key(folder / "service-accounts.key")
+        self._certificate = authority.issue("kube-apiserver")
+        self._etcd_url = f"http://127.0.0.1:{free_port()}"
+        url, token = f"https://127.0.0.1:{self._port}", secrets.token_hex(16)
+        (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+        super().__init__(folder, component("kubectl"), url, authority.certificate, token)
+        self._etcd = self._start("etcd", self._etcd_flags())
+        self._serve()
+        self._start_controllers()
+
+    def start_api_server(self) -> None:
+        """Start the API server, anew if it runs, and return when it is ready."""
+        self._api_server.kill()
+        self._serve()
+
+    def stop_api_server(self) -> None:
+        """End the API server at once: connections to it are refused from now on."""
+        self._api_server.kill()
+
+    def pause_api_server(self) -> None:
+        """Make the API server hang: it accepts connections and answers nothing."""
+        self._api_server.signal(signal.SIGSTOP)
+
+    def resume_api_server(self) -> None:
+        """Let a paused API server go on."""
+        self._api_server.signal(signal.SIGCONT)
+
+    def apply(self, manifests: Path | Sequence[Manifest]) -> None:
+        """Apply as everywhere. The controllers start anew for new CRDs: the garbage collector looks for kinds every 30 s only."""
+        known = self.kinds()
+        super().apply(manifests)
+        if self.kinds() != known:
+            self._controllers.kill()
+            self._start_controllers()
+
+    def stop(self) -> None:
+        """End everything and remove the folder."""
+        for server in (self._controllers, self._api_server, self._etcd):
+            server.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        self._api_server = self._start("kube-apiserver", self._api_server_flags())
+        self._api_server.wait_until(self.is_ready, START_SECONDS)
+
+    def _start_controllers(self) -> None:
+        self._controllers = self._start("kube-controller-manager", self._controllers_flags(), f"JOB_POD_FAILURE_BACKOFF={BACKOFF}")
+
+    def _start(self, name: str, flags: Sequence[str], *variables: str) -> Component:
+        return Component(["env", *variables, *component(name), *flags], self.folder / f"{name}.log", [self.folder])
+
+    def _etcd_flags(self) -> list[str]:
+        peer = f"http://127.0.0.1:{free_port()}"
+        return [
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={self._etcd_url}",
+            f"--advertise-client-urls={self._etcd_url}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ]
+
+    def _api_server_flags(self) -> list[str]:
+        certificate, key = self._certificate
+        return [
+            f"--etcd-servers={self._etcd_url}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
+            f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._token_key}",
+            f"--service-account-signing-key-file={self._token_key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--profiling=false",
+        ]
+
+    def _controllers_flags(self) -> list[str]:
+        return [
+            f"--kubeconfig={self.kubeconfig}",
+            f"--controllers={','.join(CONTROLLERS)}",
+            f"--service-account-private-key-file={self._token_key}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--kube-api-qps=1000",
+            "--kube-api-burst=2000",
+            "--concurrent-job-syncs=20",
+            "--profiling=false",
+        ]
+
+
+def component(name: str) -> list[str]:
+    """Return how to run a component: the user's own binary, or ours, built at its first use."""
+    own = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nonexistent")) / name
+    return [str(own)] if own.is_file() else [tool("controlplane"), name]
+
+
+if __name__ == "__main__":
+    plane = ControlPlane()
+    print(f"export REHEARSAL_TEST_KUBECONFIG={plane.kubeconfig}   # until Ctrl-C")
+    try:
+        signal.pause()
+    finally:
+        plane.stop()
