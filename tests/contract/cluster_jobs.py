@@ -11,6 +11,7 @@ T = TypeVar("T")
 Manifest = dict[str, Any]
 
 NAMESPACE = "research"
+OURS = {"app.kubernetes.io/managed-by": "rehearsal"}
 FATAL = {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [64, 65, 66]}}
 DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
@@ -20,7 +21,7 @@ def run_of(name: str, spec: Manifest | None = None) -> Manifest:
         "apiVersion": "rehearsal.dev/v1alpha1",
         "kind": "ReconstructionRun",
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": spec or {"seed": 0},
+        "spec": spec or {"baseModel": {"uri": "store://base"}, "domain": {"uri": "store://domain"}, "seed": 0},
     }
 
 
@@ -48,14 +49,15 @@ def job_of(
     pod: Manifest | None = None,
     **spec: object,
 ) -> Manifest:
-    metadata: Manifest = {"name": name, "namespace": NAMESPACE, "labels": {"rehearsal.dev/stage": name}}
+    metadata: Manifest = {"name": name, "namespace": NAMESPACE, "labels": OURS | {"rehearsal.dev/stage": name}}
     if owner:
         metadata["ownerReferences"] = [
             {"apiVersion": owner["apiVersion"], "kind": owner["kind"]} | {key: owner["metadata"][key] for key in ("name", "uid")}
         ]
     pod_spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 5, "initContainers": list(init), "containers": [main]}
     policy = {"podFailurePolicy": {"rules": [DISRUPTED, FATAL]}}
-    template = {"metadata": {"annotations": {"rehearsal.dev/task": "the task"}}, "spec": pod_spec | (pod or {})}
+    described = {"labels": metadata["labels"], "annotations": {"rehearsal.dev/task": "the task"}}
+    template = {"metadata": described, "spec": pod_spec | (pod or {})}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": policy | spec | {"template": template}}
 
 

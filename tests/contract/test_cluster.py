@@ -1,31 +1,72 @@
 """What every cluster must do, as the port says. One suite for every adapter; an adapter joins by an entry in ADAPTERS."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
+from rehearsal.cluster.kubernetes import KubernetesCluster
 from rehearsal.cluster.local import Capacity, LocalCluster
+from rehearsal.cluster.mirror import Mirror
 from rehearsal.cluster.port import AlreadyExists, Cluster, Conflict, Invalid, NotFound
 from tests.contract.cluster_jobs import NAMESPACE, job_of, run_of, too_big, until
+from tests.faults.memory import MemoryCluster, stepping
 
-ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Cluster]]] = {
-    "local": lambda state: LocalCluster(state, Capacity(cpu=2, memory=1 << 30)),
+Opened = AbstractAsyncContextManager[Cluster]
+
+
+def a_folder(request: pytest.FixtureRequest) -> Opened:
+    return LocalCluster(request.getfixturevalue("tmp_path"), Capacity(cpu=2, memory=1 << 30))
+
+
+def an_api_server(request: pytest.FixtureRequest) -> Opened:
+    return KubernetesCluster(request.getfixturevalue("research").kubeconfig)
+
+
+@asynccontextmanager
+async def mirrored(cluster: Opened) -> AsyncIterator[Cluster]:
+    """A mirror that is refreshed without end."""
+
+    async def keep_refreshing() -> None:
+        while True:
+            await mirror.refresh(NAMESPACE)
+            await asyncio.sleep(0.01)
+
+    async with cluster as opened:
+        mirror = Mirror(opened)
+        await mirror.refresh(None)
+        refreshing = asyncio.create_task(keep_refreshing())
+        yield mirror
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opened]] = {
+    "local": a_folder,
+    "memory": lambda _: stepping(MemoryCluster()),
+    "kubernetes": an_api_server,
+    "mirror of local": lambda request: mirrored(a_folder(request)),
+    "mirror of kubernetes": lambda request: mirrored(an_api_server(request)),
 }
 
 
-@pytest_asyncio.fixture(params=ADAPTERS)
-async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with ADAPTERS[request.param](tmp_path) as opened:
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.control if "kubernetes" in name else ()) for name in ADAPTERS])
+def adapter(request: pytest.FixtureRequest) -> Opened:
+    return ADAPTERS[request.param](request)
+
+
+@pytest_asyncio.fixture
+async def cluster(adapter: Opened) -> AsyncIterator[Cluster]:
+    async with adapter as opened:
         yield opened
 
 
 async def test_what_is_created_is_there_with_what_the_server_adds(cluster):
     created = await cluster.create(run_of("first"))
     assert await cluster.get("ReconstructionRun", NAMESPACE, "first") == created
-    assert created["spec"] == {"seed": 0}
+    assert created["spec"]["seed"] == 0
     assert created["metadata"]["generation"] == 1
     assert created["metadata"]["uid"] and created["metadata"]["resourceVersion"] and created["metadata"]["creationTimestamp"]
 
@@ -90,13 +131,12 @@ async def test_deleting_what_is_gone_is_fine(cluster):
 async def test_a_status_is_merged_and_makes_no_new_generation(cluster):
     created = await cluster.create(run_of("first"))
     version = created["metadata"]["resourceVersion"]
-    first = await cluster.patch_status(
-        "ReconstructionRun", NAMESPACE, "first", {"a": {"x": 1, "y": 2}, "list": [1, 2], "old": 1}, version
-    )
+    status = {"inputs": {"x": "1", "y": "2"}, "folded": ["a", "b"], "rounds": 1}
+    first = await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", status, version)
     assert first["metadata"]["resourceVersion"] != version
-    patch = {"a": {"y": 3, "z": {"deep": None}}, "list": [3], "old": None}
+    patch = {"inputs": {"y": "3"}, "usage": {"gpuHours": None}, "folded": ["c"], "rounds": None}
     second = await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", patch, first["metadata"]["resourceVersion"])
-    assert second["status"] == {"a": {"x": 1, "y": 3, "z": {}}, "list": [3]}
+    assert second["status"] == {"inputs": {"x": "1", "y": "3"}, "usage": {}, "folded": ["c"]}
     assert second["metadata"]["generation"] == 1
     assert second["spec"] == created["spec"]
 
@@ -104,22 +144,22 @@ async def test_a_status_is_merged_and_makes_no_new_generation(cluster):
 async def test_a_status_for_a_version_that_is_no_more_is_a_conflict(cluster):
     created = await cluster.create(run_of("first"))
     stale = created["metadata"]["resourceVersion"]
-    await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"a": 1}, stale)
+    await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"rounds": 1}, stale)
     with pytest.raises(Conflict):
-        await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"a": 2}, stale)
-    assert (await cluster.get("ReconstructionRun", NAMESPACE, "first"))["status"] == {"a": 1}
+        await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"rounds": 2}, stale)
+    assert (await cluster.get("ReconstructionRun", NAMESPACE, "first"))["status"] == {"rounds": 1}
 
 
 async def test_a_status_of_nothing_is_not_found(cluster):
     with pytest.raises(NotFound):
-        await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"a": 2}, "1")
+        await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"rounds": 2}, "1")
 
 
 async def test_a_job_gets_a_pod_that_it_owns(cluster):
     job = await cluster.create(job_of(too_big()))
     (pod,) = await until(lambda: cluster.pods(NAMESPACE, job["metadata"]["uid"]))
     assert pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-    assert pod["metadata"]["annotations"]["rehearsal.dev/task"] == "the task"
+    assert pod["metadata"]["labels"]["rehearsal.dev/stage"] == "job"
     assert pod["status"]["phase"] == "Pending"
     assert await cluster.log_tail(NAMESPACE, pod["metadata"]["name"], "main", 5) == ""
 

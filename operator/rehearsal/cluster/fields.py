@@ -3,6 +3,7 @@
 A path names list items `[]` and ends in `.**` where everything below it is meant.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 
@@ -19,6 +20,8 @@ _OF_EVERY_CONTAINER = (
     "args[]",
     "env[].name",
     "env[].value",
+    "env[].valueFrom.secretKeyRef.name",
+    "env[].valueFrom.secretKeyRef.key",
     "ports[].containerPort",
     "ports[].name",
     "resources.requests.**",
@@ -137,6 +140,7 @@ def check(manifest: Manifest) -> None:
     for path, pattern, value in _walk(manifest, "", ""):
         _check_field(path, pattern, value)
     _check_shape(manifest["spec"])
+    _check_secrets(manifest["spec"]["template"]["spec"])
 
 
 def _walk(value: object, path: str, pattern: str) -> Iterator[tuple[str, str, object]]:
@@ -172,6 +176,19 @@ def _check_quantities(path: str, amounts: Mapping[str, str]) -> None:
             quantity(amount)
         except (ArithmeticError, KeyError):
             raise UnsupportedField(f"{path}.{name}: {amount!r} is not a quantity") from None
+
+
+def _check_secrets(pod: Manifest) -> None:
+    """There are no Secrets: the command's own environment holds what a container takes from one, under the same name."""
+    for kind in ("initContainers", "containers"):
+        for position, container in enumerate(pod.get(kind, ())):
+            for number, entry in enumerate(container.get("env", ())):
+                if "valueFrom" in entry and not os.environ.get(entry["name"]):
+                    secret = entry["valueFrom"]["secretKeyRef"]
+                    raise UnsupportedField(
+                        f"{_POD}.{kind}[{position}].env[{number}]: set {entry['name']} in the environment of this command: here it "
+                        f"stands for key {secret['key']} of Secret {secret['name']}"
+                    )
 
 
 def _check_shape(spec: Manifest) -> None:

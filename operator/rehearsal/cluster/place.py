@@ -103,6 +103,9 @@ class Place:
         index = self._pod["metadata"].get("annotations", {}).get(INDEX_ANNOTATION)
         declared = {} if index is None else {"JOB_COMPLETION_INDEX": index}
         for entry in container.get("env", ()):
+            if "valueFrom" in entry:  # a key of a Secret; its value is nobody's to interpret
+                declared[entry["name"]] = os.environ.get(entry["name"], "")
+                continue
             value = entry.get("value", "")
             if entry["name"].endswith("_PORT") and value.isdigit():
                 value = str(self.ports.get(int(value), value))

@@ -20,8 +20,9 @@ API_VERSIONS: Mapping[str, str] = {
     "Pod": "v1",
     "Event": "v1",
     "ReconstructionRun": "rehearsal.dev/v1alpha1",
+    "Workload": "kueue.x-k8s.io/v1beta2",
 }
-"""The kinds that a cluster is asked about."""
+"""The kinds that a cluster is asked about. Not every cluster has Kueue: without it, it holds no Workloads."""
 
 
 class ClusterError(Exception):
@@ -49,7 +50,11 @@ class Invalid(ClusterError):
 
 
 class Unavailable(ClusterError):
-    """The cluster did not answer in time, or cannot work."""
+    """The cluster did not answer in time, or cannot work. `retry_after`: the seconds for which it asked to be left alone."""
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class Cluster(Protocol):

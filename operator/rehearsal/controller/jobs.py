@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
-from rehearsal.cluster.port import Cluster, NotFound
+from rehearsal.cluster.port import Cluster, NotFound, Unavailable
 from rehearsal.controller.waiting import why_waiting
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import ENGINE, MAIN
@@ -168,8 +168,8 @@ async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str
         return None
     try:
         tail = await cluster.log_tail(namespace, running["metadata"]["name"], MAIN, LOG_LINES)
-    except NotFound:
-        return None
+    except (NotFound, Unavailable):
+        return None  # figures only: the pod ended in between, or its node does not answer
     for line in reversed(tail.splitlines()):
         if line.startswith(PROGRESS_PREFIX):
             try:

@@ -79,6 +79,26 @@ def test_what_means_nothing_to_processes_and_does_no_harm_is_let_through(path, v
     check(changed(path, value))
 
 
+def test_a_key_of_a_secret_is_the_variable_of_that_name(monkeypatch):
+    job = changed(
+        f"{POD}.containers[0].env", [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}]
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    check(job)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(UnsupportedField) as refused:
+        check(job)
+    assert str(refused.value) == (
+        f"{POD}.containers[0].env[0]: set HF_TOKEN in the environment of this command: here it stands for key token of Secret hub"
+    )
+
+
+@pytest.mark.parametrize("source", ["configMapKeyRef", "fieldRef"])
+def test_a_value_from_elsewhere_is_refused(source):
+    with pytest.raises(UnsupportedField, match=source):
+        check(changed(f"{POD}.containers[0].env", [{"name": "X", "valueFrom": {source: {"name": "x"}}}]))
+
+
 def test_one_main_container_is_honoured():
     with pytest.raises(UnsupportedField, match=r"^spec\.template\.spec\.containers: one main container"):
         check(changed(f"{POD}.containers", [shell("true"), shell("true", "second")]))

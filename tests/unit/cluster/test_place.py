@@ -64,6 +64,12 @@ def test_variables_are_expanded_from_the_containers_own_environment(tmp_path):
     ]
 
 
+def test_a_key_of_a_secret_is_taken_from_the_commands_environment_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("API_PORT", "$(HOME)")
+    place = placed(tmp_path, {"env": [{"name": "API_PORT", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]})
+    assert place.host(place.main).environment["API_PORT"] == "$(HOME)"
+
+
 @pytest.mark.parametrize(("text", "expanded"), [("$", "$"), ("$(", "$("), ("$()", "$()"), ("a$$b", "a$b"), ("$(A)$(A)", "11")])
 def test_what_is_no_reference_stays(text, expanded):
     assert expand(text, {"A": "1"}) == expanded

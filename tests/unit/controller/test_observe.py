@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rehearsal.api.messages import Termination
+from rehearsal.cluster.port import Unavailable
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, observe
 from rehearsal.manifests.jobs import LABEL
@@ -113,6 +114,15 @@ async def test_the_last_progress_line_counts_and_other_output_does_not() -> None
 
 async def test_a_progress_line_that_cannot_be_read_is_no_progress() -> None:
     assert (await seen(Canned({}, pod("Running"), log='{"progress": {"done": "many"}}'))).progress is None
+
+
+async def test_a_node_that_does_not_answer_hides_figures_and_nothing_else() -> None:
+    class Silent(Canned):
+        async def log_tail(self, namespace: str, pod: str, container: str, lines: int) -> str:
+            raise Unavailable("the node does not answer")
+
+    view = await seen(Silent({}, pod("Running")))
+    assert (view.state, view.progress) == (JobState.RUNNING, None)
 
 
 async def test_of_a_complete_job_a_successful_pods_word_counts() -> None:
