@@ -70,6 +70,11 @@ control: $(ENVIRONMENT) tools ## the tests against a real API server and Job con
 engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
 
+.PHONY: manifests
+manifests: $(ENVIRONMENT) ## generate the CRD anew, after a change of the models
+	@mkdir -p crds
+	@PYTHONPATH=operator $(RUN)/python -m rehearsal.api.crd > crds/rehearsal.dev_reconstructionruns.yaml
+
 .PHONY: snapshots
 snapshots: $(ENVIRONMENT) ## write the pinned manifests of the 70B run anew, after a change that is meant
 	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py -q -n 0

@@ -60,7 +60,7 @@ def store_is_a_file(folder: Path) -> None:
     ("edit", "words"),
     [
         (replaced("learningRate", "learningrate"), ["run.yaml:", "spec.training.learningrate: there is no such field"]),
-        (replaced("mode: Justify", "judges: [stranger]"), ["judging.judges names stranger"]),
+        (replaced("mode: Justify", "judges: [stranger]"), ["judging.judges must name members of the committee"]),
         (replaced("store://inputs/base", "store://inputs/absent"), ["spec.baseModel.uri", "store://inputs/absent", "upload it"]),
         (replaced("store://inputs/domain.jsonl", "store://inputs/none.jsonl"), ["spec.domain.uri", "none.jsonl"]),
         (replaced("domainFraction: 0.17", "domainFraction: 0.5"), ["domain rows", "too few"]),

@@ -92,8 +92,8 @@ class DeviceUnusable(StageError):
 class Usage(ApiModel):
     """What a stage consumed. Tokens are the engine's count."""
 
-    prompt_tokens: int = Field(0, ge=0)
-    completion_tokens: int = Field(0, ge=0)
+    prompt_tokens: int = Field(0, ge=0, description="Tokens read.")
+    completion_tokens: int = Field(0, ge=0, description="Tokens written.")
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(

@@ -60,6 +60,11 @@ class EndpointConfig(ApiModel):
         return self
 
 
+def endpoint_variable(name: str) -> str:
+    """Return the environment variable that holds an endpoint's key, by the platform's name for it."""
+    return f"{name.upper().replace('-', '_')}_API_KEY"
+
+
 class Hub(ApiModel):
     """Where hf:// models and preset data sets come from. Only `fetch` pods reach it."""
 
@@ -123,7 +128,7 @@ class Limits(ApiModel):
 class Platform(ApiModel):
     """Everything a manifest needs beside the run itself."""
 
-    stores: dict[str, StoreConfig] = Field(min_length=1)
+    stores: dict[str, StoreConfig] = Field(default_factory=dict)
     endpoints: dict[str, EndpointConfig] = Field(default_factory=dict)
     hub: Hub = Field(default_factory=Hub)
     images: Images = Field(default_factory=Images)

@@ -4,19 +4,18 @@ These models are the one source of the resource's schema. What crosses files or 
 data set) is preflight's to refuse; what is refused here needs the manifest alone.
 """
 
-from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field
 
-from rehearsal.api.model import ApiModel
+from rehearsal.api.model import Choice, SpecModel, without_nulls
+from rehearsal.api.names import ClassName, Commit, LabelKey, LabelValue, Name, QueueName, Salt, StoreUri
 from rehearsal.api.reconstruction import Reconstructed
-from rehearsal.api.serving import Fraction, Model, Name, StoreUri, Toleration
+from rehearsal.api.rules import Rule, Unique
+from rehearsal.api.serving import Fraction, Model, Toleration
 
-Salt = Annotated[str, StringConstraints(max_length=32)]
 
-
-class DataFormat(StrEnum):
+class DataFormat(Choice):
     """Layout of a JSONL row; Auto tells them apart by the first row's keys."""
 
     AUTO = "Auto"
@@ -26,14 +25,14 @@ class DataFormat(StrEnum):
     ALPACA = "Alpaca"
 
 
-class Domain(ApiModel):
+class Domain(SpecModel):
     """A JSONL file of conversations in the store."""
 
     uri: StoreUri = Field(description="store://path of a .jsonl file.")
     format: DataFormat = Field(DataFormat.AUTO, description="Layout of a row.")
 
 
-class Preset(StrEnum):
+class Preset(Choice):
     """The public data sets that the paper compares with (its Table 1)."""
 
     SHAREGPT = "sharegpt"
@@ -46,53 +45,60 @@ class Preset(StrEnum):
     ULTRACHAT = "ultrachat"
 
 
-class Suite(StrEnum):
+class Suite(Choice):
     """Well-known sets of benchmarks."""
 
     OPEN_LLM_LEADERBOARD_V2 = "open-llm-leaderboard-v2"
 
 
-class Dataset(ApiModel):
+class Dataset(SpecModel):
     """A ready data set to rehearse, instead of a reconstructed one: a preset, or a JSONL file in the store."""
 
+    rules = (
+        Rule(
+            "a dataset must have either a `preset` or a `uri`",
+            cel="has(self.preset) != has(self.uri)",
+            holds=lambda dataset: (dataset.preset is None) != (dataset.uri is None),
+        ),
+        Rule(
+            "`revision` may only be set with a `preset`",
+            cel="has(self.preset) || !has(self.revision)",
+            holds=lambda dataset: dataset.preset is not None or dataset.revision is None,
+        ),
+    )
+
     preset: Preset | None = Field(None, description="A well-known set, brought from the hub.")
-    revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")] | None = Field(
+    revision: Commit | None = Field(
         None, description="Commit of the preset's repository; the newest when absent, recorded with the result."
     )
     uri: StoreUri | None = Field(None, description="store://path of a .jsonl file.")
     format: DataFormat = Field(DataFormat.AUTO, description="Layout of a row.")
     count: int | None = Field(None, ge=1, le=10_000_000, description="Rows to draw, seeded; all when absent.")
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.preset is None) == (self.uri is None):
-            raise ValueError("a dataset has either a `preset` or a `uri`, one of the two")
-        if self.revision and not self.preset:
-            raise ValueError("`revision` belongs to a `preset`")
-        return self
+
+class Rehearsal(SpecModel):
+    """What is rehearsed against forgetting: at most one of the two; neither is a control without rehearsal."""
+
+    rules = (
+        Rule(
+            "at most one of `reconstructed` and `dataset` may be set",
+            cel="!(has(self.reconstructed) && has(self.dataset))",
+            holds=lambda chosen: chosen.reconstructed is None or chosen.dataset is None,
+        ),
+    )
+
+    reconstructed: Reconstructed | None = Field(None, description="Rebuild the alignment data from the base model itself.")
+    dataset: Dataset | None = Field(None, description="A ready data set to rehearse.")
 
 
-class Rehearsal(ApiModel):
-    """What is rehearsed: at most one of the two; neither is a control without rehearsal."""
-
-    reconstructed: Reconstructed | None = Field(None, description="Rebuild the alignment data.")
-    dataset: Dataset | None = Field(None, description="Use a ready data set.")
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> Self:
-        if self.reconstructed and self.dataset:
-            raise ValueError("at most one of `reconstructed` and `dataset`")
-        return self
-
-
-class MixtureUnit(StrEnum):
+class MixtureUnit(Choice):
     """What the domain fraction counts."""
 
     SAMPLES = "Samples"
     TOKENS = "Tokens"
 
 
-class Mixture(ApiModel):
+class Mixture(SpecModel):
     """How rehearsal and domain rows are mixed. The paper: 17 % domain rows."""
 
     domain_fraction: Fraction | None = Field(
@@ -105,7 +111,7 @@ class Mixture(ApiModel):
     repeat_domain: bool = Field(False, description="Repeat domain rows where there are too few; otherwise a shortfall is refused.")
 
 
-class Offload(StrEnum):
+class Offload(Choice):
     """Whether the optimizer's state is kept in host memory."""
 
     AUTO = "Auto"
@@ -113,7 +119,7 @@ class Offload(StrEnum):
     NONE = "None"
 
 
-class Training(ApiModel):
+class Training(SpecModel):
     """Full fine-tune with AdamW under DeepSpeed ZeRO; the defaults are the paper's."""
 
     nodes: int = Field(1, ge=1, le=64, description="Pods of the training Job.")
@@ -130,50 +136,45 @@ class Training(ApiModel):
     gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass.")
 
 
-class EvaluationTask(ApiModel):
+class EvaluationTask(SpecModel):
     """One lm-evaluation-harness task file in the store, without Python in it."""
 
     name: Name = Field(description="What the run and its report call the task.")
     uri: StoreUri = Field(description="store://path of the task's .yaml; its data files lie beside it.")
-    role: Annotated[str, StringConstraints(pattern="^(General|Domain)$")] = Field(
+    role: Literal["General", "Domain"] = Field(
         "General", description="General: what must not be forgotten. Domain: what is to be learned."
     )
 
 
-class Evaluation(ApiModel):
+class Evaluation(SpecModel):
     """What is measured before and after, by lm-evaluation-harness."""
 
     suite: Suite | None = Field(None, description="A well-known suite; its questions are brought from the hub.")
-    tasks: list[EvaluationTask] = Field(
+    tasks: Annotated[list[EvaluationTask], Unique("name")] = Field(
         default_factory=list, max_length=8, description="Task files in the store; none skips evaluation."
     )
     limit: int | None = Field(None, ge=1, le=1_000_000, description="Questions a task, for a quick look.")
     max_forgetting: float | None = Field(None, ge=0, le=100, description="General points that may be lost before the run fails.")
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [task.name for task in self.tasks]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"tasks are named once each; twice: {', '.join(twice)}")
-        return self
 
-
-class Categories(ApiModel):
+class Categories(SpecModel):
     """A YAML list of {name, pattern, share}: how the report names kinds of elicited instruction, and true shares if known."""
 
     uri: StoreUri = Field(description="store://path of the .yaml file.")
 
 
-class Scheduling(ApiModel):
+class Scheduling(SpecModel):
     """Where pods may run. Nothing here changes what is computed."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16, description="Labels a node must have.")
+    node_selector: Annotated[dict[LabelKey, LabelValue], BeforeValidator(without_nulls)] = Field(
+        default_factory=dict, max_length=16, description="Labels a node must have."
+    )
     tolerations: list[Toleration] = Field(default_factory=list, max_length=16, description="Taints that are tolerated.")
-    topology: str | None = Field(None, max_length=316, description="Topology level that a Job's pods share (Kueue).")
-    priority_class_name: str | None = Field(None, max_length=253, description="Priority class of every pod.")
+    topology: LabelKey | None = Field(None, description="Topology level that a Job's pods share (Kueue).")
+    priority_class_name: ClassName | None = Field(None, description="Priority class of every pod.")
 
 
-class RunSpec(ApiModel):
+class RunSpec(SpecModel):
     """The spec of a ReconstructionRun."""
 
     suspend: bool = Field(False, description="Stops everything, loses nothing.")
@@ -181,12 +182,12 @@ class RunSpec(ApiModel):
     rerun: Salt = Field("", description="Change it to sample anew.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seeds every draw.")
     store: Name = Field("default", description="The artifact store, by the platform's name for it.")
-    queue_name: str | None = Field(None, max_length=63, description="Kueue LocalQueue.")
+    queue_name: QueueName | None = Field(None, description="Kueue LocalQueue.")
     base_model: Model = Field(description="The aligned model to specialise.")
     rehearsal: Rehearsal = Field(default_factory=Rehearsal, description="What is rehearsed against forgetting.")
     domain: Domain = Field(description="What the model is to learn.")
-    mixture: Mixture = Field(default_factory=Mixture, description="How the two sets are mixed.")
-    training: Training = Field(default_factory=Training, description="The fine-tune.")
+    mixture: Mixture = Field(default_factory=Mixture, description="How rehearsal and domain rows are mixed.")
+    training: Training = Field(default_factory=Training, description="Full fine-tune.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="What is measured before and after.")
     categories: Categories | None = Field(None, description="Kinds of instruction, for the report.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Where pods may run.")

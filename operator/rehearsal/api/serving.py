@@ -1,24 +1,17 @@
 """Models by address, how an engine serves them, and how text is sampled from them."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from rehearsal.api.model import ApiModel
+from rehearsal.api.model import Choice, SpecModel
+from rehearsal.api.names import LabelKey, LabelValue, ModelUri
+from rehearsal.api.rules import Rule
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=32)]
-StoreUri = Annotated[str, StringConstraints(pattern=r"^store://[^\s\\]+$", max_length=512)]
-ModelUri = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(store://[^\s\\]+|hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|run://[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$", max_length=512
-    ),
-]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Dtype(StrEnum):
+class Dtype(Choice):
     """Number format the engine computes in (vLLM's `--dtype`)."""
 
     BFLOAT16 = "bfloat16"
@@ -26,7 +19,7 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
 
 
-class Serving(ApiModel):
+class Serving(SpecModel):
     """How vLLM serves a model. Only `dtype` and `maxModelLen` can change what a stage computes."""
 
     tensor_parallel: int = Field(1, ge=1, le=16, description="GPUs that hold one copy of the model.")
@@ -35,14 +28,14 @@ class Serving(ApiModel):
     max_model_len: int = Field(8192, ge=128, le=1_048_576, description="Longest prompt plus answer, in tokens.")
 
 
-class Model(ApiModel):
+class Model(SpecModel):
     """A model by address: `hf://owner/name@<commit>`, `store://path` or `run://earlier-run`."""
 
     uri: ModelUri = Field(description="store://path in the run's store, hf://owner/name@<40-hex commit>, or run://name.")
-    serving: Serving = Field(default_factory=Serving, description="How the inference engine serves it.")
+    serving: Serving = Field(default_factory=Serving, description="How vLLM serves a model.")
 
 
-class Sampling(ApiModel):
+class Sampling(SpecModel):
     """Nucleus sampling, in vLLM's words."""
 
     temperature: float = Field(1.0, ge=0, le=2, description="0 is greedy.")
@@ -50,15 +43,38 @@ class Sampling(ApiModel):
     max_tokens: int = Field(2048, ge=1, le=131_072, description="Longest answer, in tokens.")
 
 
-class Toleration(ApiModel):
-    """core/v1 Toleration."""
+class AnswerSampling(Sampling):
+    """Nucleus sampling of answers, cooler than that of instructions."""
 
-    key: str | None = Field(None, max_length=316, description="The taint's key; none tolerates every key.")
-    operator: Annotated[str, StringConstraints(pattern="^(Exists|Equal)$")] = Field(
-        "Equal", description="Exists ignores the value."
+    temperature: float = Field(0.7, ge=0, le=2, description="0 is greedy.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Mass of the nucleus.")
+
+
+class Toleration(SpecModel):
+    """core/v1 Toleration: a taint whose nodes the run's pods may use."""
+
+    rules = (
+        Rule(
+            "a toleration without a key must have the operator Exists",
+            cel="has(self.key) || self.operator == 'Exists'",
+            holds=lambda given: given.key is not None or given.operator == "Exists",
+        ),
+        Rule(
+            "a toleration with the operator Exists must have no value",
+            cel="!has(self.value) || self.operator == 'Equal'",
+            holds=lambda given: given.value is None or given.operator == "Equal",
+        ),
+        Rule(
+            "tolerationSeconds may only be set with the effect NoExecute",
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            holds=lambda given: given.toleration_seconds is None or given.effect == "NoExecute",
+        ),
     )
-    value: str | None = Field(None, max_length=63, description="The taint's value.")
-    effect: Annotated[str, StringConstraints(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = Field(
+
+    key: LabelKey | None = Field(None, description="The taint's key; none tolerates every key.")
+    operator: Literal["Exists", "Equal"] = Field("Equal", description="Exists ignores the value.")
+    value: LabelValue | None = Field(None, description="The taint's value.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         None, description="The taint's effect; none tolerates every effect."
     )
     toleration_seconds: int | None = Field(

@@ -1,5 +1,6 @@
 """Reading a manifest and a platform file: every problem is told with file, line and field, before anything starts."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ from rehearsal.api.run import RunSpec
 API_VERSION, KIND = "rehearsal.dev/v1alpha1", "ReconstructionRun"
 TOP = ("apiVersion", "kind", "metadata", "spec")
 METADATA = ("name", "namespace", "labels", "annotations")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads scalars as kubectl does: `1e-6` is a number, a date is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 class _TwiceError(Exception):
@@ -85,9 +99,9 @@ def absolute_folders(platform: Platform, root: Path) -> Platform:
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         lines = dict(_lines(node, "")) if node else {}
-        value = yaml.safe_load(text)
+        value = _Loader(text).get_single_data()
     except _TwiceError as error:
         raise Refused(f"{path}:{error.line}: {error.field}: is written twice; keep one of the two", "BadManifest") from None
     except RecursionError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import AlreadyExists, Cluster
+from rehearsal.controller.bounds import bounded
 from rehearsal.controller.conditions import stalled
 from rehearsal.controller.observe import Run
 from rehearsal.controller.plan import Plan
@@ -26,6 +27,7 @@ async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatu
             await cluster.create(manifest)
         except AlreadyExists:
             status = await _taken(cluster, run, manifest, status, now)
+    status = bounded(status)
     if status == run.status:
         return status
     patch = merge_patch(wire(run.status), wire(status))

@@ -92,7 +92,8 @@ def _forget_gone(status: RunStatus, jobs: tuple[JobView, ...]) -> RunStatus:
 def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str]]:
     """What the spec names and the platform does not have."""
     if spec.store not in platform.stores:
-        yield "spec.store", f"the platform has no store {spec.store!r}; it has {', '.join(sorted(platform.stores))}"
+        has = ", ".join(sorted(platform.stores)) or "none"
+        yield "spec.store", f"the platform has no store {spec.store!r}; it has {has}"
     for i, member in enumerate(spec.reconstructed.committee.members if spec.reconstructed else ()):
         if member.endpoint and member.endpoint.name not in platform.endpoints:
             has = ", ".join(sorted(platform.endpoints)) or "none"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import rehearsal
 from rehearsal.api.messages import FATAL
-from rehearsal.api.platform import EndpointConfig, Platform
+from rehearsal.api.platform import EndpointConfig, Platform, endpoint_variable
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.manifests.pod import (
@@ -81,6 +81,8 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
         f"{LABEL}/store": order.spec.store,
         f"{LABEL}/fingerprint": fingerprint_label(order.fingerprint),
     }
+    if order.stage.endpoint:
+        labels[f"{LABEL}/endpoint"] = order.stage.endpoint.name
     queue = {"kueue.x-k8s.io/queue-name": order.spec.queue_name} if order.spec.queue_name else {}
     return {
         "apiVersion": "batch/v1",
@@ -173,11 +175,6 @@ def _pod(order: Order, platform: Platform) -> Pod:
         return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, hub, secrets=store | token), fetches=True)
     keys = store | _endpoint_secrets(order, platform)
     return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, {}, secrets=keys))
-
-
-def endpoint_variable(name: str) -> str:
-    """Return the environment variable that holds an endpoint's key."""
-    return f"{name.upper().replace('-', '_')}_API_KEY"
 
 
 def _endpoint(order: Order, platform: Platform) -> EndpointConfig | None:

@@ -39,6 +39,12 @@ def test_a_good_manifest_is_read_with_the_papers_defaults(tmp_path: Path) -> Non
     assert (spec.training.learning_rate, spec.training.global_batch, spec.mixture.domain_fraction) == (1e-6, 64, 0.17)
 
 
+def test_scalars_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
+    text = GOOD + "  training: {learningRate: 1e-6, epochs: 3.0}\n  retry: 2026-01-01\n"
+    _, spec = read_manifest(written(tmp_path, text))
+    assert (spec.training.learning_rate, spec.training.epochs, spec.retry) == (1e-6, 3, "2026-01-01")
+
+
 @pytest.mark.parametrize(
     ("added", "words"),
     [
@@ -47,10 +53,16 @@ def test_a_good_manifest_is_read_with_the_papers_defaults(tmp_path: Path) -> Non
         ("  training:\n    learningRate: 7\n", "run.yaml:11: spec.training.learningRate: input should be less than or equal to 1"),
         ("  evaluation: {maxForgetting: 2}\n", "spec.evaluation.maxForgetting: is not available in this release"),
         ("  mixture: {unit: Tokens}\n", "spec.mixture.unit: is not available in this release"),
-        ("  rehearsal:\n    reconstructed:\n      judging: {judges: [nobody]}\n", "judging.judges names nobody"),
+        (
+            "  rehearsal:\n    reconstructed:\n      judging: {judges: [nobody]}\n",
+            "judging.judges must name members of the committee",
+        ),
         ("  training: {epochs: 1}\n  training: {epochs: 2}\n", "run.yaml:11: spec.training: is written twice"),
         ("  training: {learning_rate: 0.5}\n", "spec.training.learning_rate: there is no such field"),
-        ("  evaluation: {tasks: [{name: a, uri: store://x}, {name: a, uri: store://y}]}\n", "tasks are named once each; twice: a"),
+        (
+            "  evaluation: {tasks: [{name: a, uri: store://x}, {name: a, uri: store://y}]}\n",
+            "spec.evaluation.tasks: items differ in name; twice: a",
+        ),
         ("  training: {nodes: 2}\n", "spec.training.nodes: is not available in this release"),
     ],
 )
