@@ -6,22 +6,33 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 import pytest
 
 from rehearsal.store.folder import FolderStore
 from rehearsal.store.objects import Denied, NotFound, Objects, Stat
+from rehearsal.store.s3 import S3Store
+from tests.contract.s3_server import S3Server
 
 Opener = Callable[[], Objects]
 """Opens the same store anew; survives pickling, so that another process can."""
 
-ADAPTERS: dict[str, Callable[[Path], Opener]] = {"folder": lambda tmp: partial(FolderStore, tmp / "store")}
+
+def a_folder(request: pytest.FixtureRequest) -> Opener:
+    return partial(FolderStore, request.getfixturevalue("tmp_path") / "store")
+
+
+def a_bucket(request: pytest.FixtureRequest) -> Opener:
+    server: S3Server = request.getfixturevalue("s3")
+    return partial(S3Store, request.getfixturevalue("bucket"), "some/prefix", server.endpoint)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"folder": a_folder, "s3": a_bucket}
 
 
 @pytest.fixture(params=ADAPTERS)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return ADAPTERS[request.param](tmp_path)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return ADAPTERS[request.param](request)
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Clients of inference engines: our own vLLM server on localhost."""
+"""Clients of inference engines: our own vLLM server on localhost, and services behind named endpoints."""

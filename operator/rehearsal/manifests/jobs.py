@@ -160,7 +160,7 @@ def _task(order: Order, platform: Platform) -> str:
 
 def _pod(order: Order, platform: Platform) -> Pod:
     kind, store = order.stage.kind, _store_secrets(order, platform)
-    image = platform.images.trainer if kind in (Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
+    image = platform.images.trainer if kind in (Kind.FETCH, Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
     if kind is Kind.TRAIN:
         ranks = _devices(order, platform)
         main = Container(MAIN, image, _worker(kind), platform.train_pod, platform.trainer.env, ranks, store)

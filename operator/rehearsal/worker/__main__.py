@@ -21,6 +21,7 @@ from rehearsal.api.task import Task
 from rehearsal.pipeline.stage import Kind
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context, Outcome, log, slot_of_pod
+from rehearsal.worker.ending import do_last_acts
 
 PROGRAMS = (*Kind, "load-model")
 
@@ -112,7 +113,8 @@ def _json(termination: Termination) -> bytes:
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM: the pod is being drained or stopped. What is committed stays; nothing else is owed."""
+    """SIGTERM: the pod is being drained or stopped. What is committed stays; nothing is owed but a word of farewell."""
+    do_last_acts()
     sys.stderr.flush()
     os._exit(ExitCode.TERMINATED)
 

@@ -14,8 +14,8 @@ from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stage import ROWS_PER_SHARD, Stage
 from rehearsal.pipeline.sources import external_inputs
+from rehearsal.pipeline.stage import ROWS_PER_SHARD, Stage
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact, Manifest
 from rehearsal.store.objects import Objects

@@ -12,7 +12,8 @@ from rehearsal.pipeline.reconstruction import round_rows
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.prequery import PreQuery, derive_pre_query, read_instruction
 from rehearsal.worker.context import Context, Outcome, reconstruction
-from rehearsal.worker.engine_stage import max_model_len, room_for, row_seed, run_on_engine
+from rehearsal.worker.engine_stage import max_model_len, room_for, run_on_engine
+from rehearsal.worker.sampled_stage import row_seed
 from rehearsal.worker.shards import Made, Work
 
 
@@ -44,7 +45,7 @@ class _Elicitation:
     def work(self) -> Work[int]:
         return Work(self.rows, range)
 
-    async def produce(self, engine: Engine, index: int, _item: int) -> Made:
+    async def produce(self, client: Engine, index: int, _item: int) -> Made:
         request = CompletionRequest(
             prompt=self.pre_query.ids,
             max_tokens=self.max_tokens,
@@ -54,7 +55,7 @@ class _Elicitation:
             ignore_eos=True,
             seed=row_seed(self.fingerprint, index),
         )
-        completion = await engine.complete(request)
+        completion = await client.complete(request)
         said = completion.choices[0]
         whole = said.ids if said.end is None else (*said.ids, said.end)
         text = read_instruction(self.tokenizer, self.pre_query, whole)

@@ -1,4 +1,4 @@
-"""Brings a stage's model into the pod before its engine starts: from the store by digest, or from the sealed training."""
+"""Brings a stage's model into the pod before its engine starts: from the store by digest, or from the stage that sealed it."""
 
 from rehearsal.api.messages import Termination
 from rehearsal.worker.context import Context

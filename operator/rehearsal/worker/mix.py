@@ -4,9 +4,10 @@ Rows longer than `sequenceLength`, or that the template cannot carry, are refuse
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rehearsal.api.run import Dataset
 from rehearsal.data.draw import shuffled
 from rehearsal.data.formats import read_conversations
 from rehearsal.data.mixture import MixturePlan, Source, mixed, plan_mixture
@@ -53,16 +54,23 @@ def _domain(context: Context) -> Iterator[tuple[str, Messages]]:
 
 
 def _rehearsal(context: Context) -> Iterator[tuple[str, Messages]]:
-    if "rehearsal" in context.stage.inputs:
+    if context.spec.reconstructed:
         for row in context.input("rehearsal").rows():
             yield row["id"], [Message("user", row["instruction"]), Message("assistant", row["answer"])]
     elif dataset := context.spec.rehearsal.dataset:
-        uri, _ = context.external("rehearsal")
-        path = fetch_file(context, "rehearsal", ".jsonl")
-        rows = list(read_conversations(path, dataset.format, uri))
-        drawn = shuffled(len(rows), context.spec.seed, "dataset")[: dataset.count]
-        for index in sorted(drawn):
-            yield f"r{rows[index].line:07d}", as_messages(rows[index].messages)
+        rows = _dataset(context, dataset)
+        drawn = frozenset(shuffled(sum(1 for _ in rows()), context.spec.seed, "dataset")[: dataset.count])
+        yield from (row for index, row in enumerate(rows()) if index in drawn)
+
+
+def _dataset(context: Context, dataset: Dataset) -> Callable[[], Iterator[tuple[str, Messages]]]:
+    """Return a reader of a ready data set, of which there may be more than memory holds."""
+    if dataset.preset:
+        fetched = context.input("rehearsal")
+        return lambda: ((row["id"], as_messages(row["messages"])) for row in fetched.rows())
+    uri, _ = context.external("rehearsal")
+    path = fetch_file(context, "rehearsal", ".jsonl")
+    return lambda: ((f"r{row.line:07d}", as_messages(row.messages)) for row in read_conversations(path, dataset.format, uri))
 
 
 def _fitting(

@@ -6,17 +6,23 @@ from typing import Any
 
 from rehearsal.api.messages import Usage
 from rehearsal.api.serving import Sampling
+from rehearsal.inference.chat import ChatRequest
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import Choice, CompletionRequest
+from rehearsal.inference.control_strings import ControlStrings
+from rehearsal.inference.endpoint import Endpoint
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.conversation import encode_conversation
 from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.prompts.turns import assistant_end_ids
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.context import Context, Outcome, reconstruction
-from rehearsal.worker.engine_stage import max_model_len, room_for, row_seed, run_on_engine
-from rehearsal.worker.shards import Made, Work
+from rehearsal.worker.endpoint_stage import NOT_SENT, control_strings, run_on_endpoint
+from rehearsal.worker.engine_stage import max_model_len, room_for, run_on_engine
+from rehearsal.worker.sampled_stage import row_seed
+from rehearsal.worker.shards import REFUSED, Made, Work
 from rehearsal.worker.slices import rows_between
+from rehearsal.worker.suitability import BASE
 
 Instruction = Mapping[str, Any]
 BROKEN = "control-token"
@@ -25,8 +31,15 @@ and could not tell; to them it is one more answer that did not stop where it sho
 
 
 def run(context: Context) -> Outcome:
-    """Seal rows `{"id", "answers": [{"text", "ids", "finish"}, …]}`; an instruction that the member cannot be asked has none."""
-    return run_on_engine(context, _Responding.of)
+    """Seal rows `{"id", "answers": [{"text", "ids", "finish"}, …]}`; an instruction that the member cannot be asked has none.
+
+    A member behind an endpoint has no `ids`, and tells under `refused` why an instruction has no answer.
+    """
+    return run_on_endpoint(context, _Asking.of) if context.stage.endpoint else run_on_engine(context, _Responding.of)
+
+
+def _asked_about(instructions: Artifact) -> Work[Instruction]:
+    return Work(instructions.sealed().rows, lambda start, stop: rows_between(instructions, start, stop))
 
 
 @dataclass(frozen=True)
@@ -54,9 +67,9 @@ class _Responding:
 
     @property
     def work(self) -> Work[Instruction]:
-        return Work(self.instructions.sealed().rows, lambda start, stop: rows_between(self.instructions, start, stop))
+        return _asked_about(self.instructions)
 
-    async def produce(self, engine: Engine, index: int, item: Instruction) -> Made:
+    async def produce(self, client: Engine, index: int, item: Instruction) -> Made:
         prompt = self._prompt(item["text"])
         room = room_for(self.sampling.max_tokens, len(prompt), self.max_model_len)
         if not prompt or room < 1:
@@ -72,7 +85,7 @@ class _Responding:
             stop_ids=self.end_ids,
             seed=row_seed(self.fingerprint, index),
         )
-        completion = await engine.complete(request)
+        completion = await client.complete(request)
         choices = completion.choices * (self.answers if greedy else 1)
         return {"id": item["id"], "answers": [self._answer(choice) for choice in choices]}, completion.usage
 
@@ -86,3 +99,43 @@ class _Responding:
         whole = self.tokenizer.control_ids.isdisjoint(choice.ids)
         finish = choice.finish if whole else BROKEN
         return {"text": self.tokenizer.decode(choice.ids), "ids": list(choice.ids), "finish": finish}
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """A member behind an endpoint: text goes out and comes back."""
+
+    fingerprint: str
+    instructions: Artifact
+    answers: int
+    sampling: Sampling
+    control: ControlStrings
+
+    @classmethod
+    def of(cls, context: Context) -> "_Asking":
+        committee, control = reconstruction(context.spec).committee, control_strings(context, [BASE])
+        samples = committee.responses_per_member
+        return cls(context.output.fingerprint, context.input("instructions"), samples, committee.sampling, control)
+
+    @property
+    def work(self) -> Work[Instruction]:
+        return _asked_about(self.instructions)
+
+    async def produce(self, client: Endpoint, index: int, item: Instruction) -> Made:
+        if self.control.within(item["text"]):
+            return {"id": item["id"], "answers": [], REFUSED: {NOT_SENT: 1}}, Usage()
+        greedy = self.sampling.temperature == 0
+        chat = await client.chat(
+            ChatRequest(
+                [{"role": "user", "content": item["text"]}],
+                max_tokens=self.sampling.max_tokens,
+                n=1 if greedy else self.answers,
+                temperature=self.sampling.temperature,
+                top_p=self.sampling.top_p,
+                seed=row_seed(self.fingerprint, index),
+            )
+        )
+        if chat.declined:
+            return {"id": item["id"], "answers": [], REFUSED: {chat.declined: 1}}, chat.usage
+        said = chat.choices * (self.answers if greedy else 1)
+        return {"id": item["id"], "answers": [{"text": one.text, "ids": [], "finish": one.finish} for one in said]}, chat.usage

@@ -1,22 +1,30 @@
 """Fills the shards of a sampled stage: keeps an engine busy across shard borders, commits each shard once it is whole.
 
 A slot starts at its own place in the list of shards and takes shards until none is left; a shard that another slot has
-committed meanwhile is skipped. Two slots may meet on the last shards: the commit decides, and the waste is one shard's.
+committed meanwhile is skipped. Slots may meet on the last shards: the commit decides, and the waste is one shard's.
+A shard that kills its workers is worked alone at last, and then no more (`attempts`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from rehearsal.api.messages import Usage
+from rehearsal.api.messages import CorruptInput, DiskError, Refused, TooManyRefused, Unavailable, Usage
 from rehearsal.pipeline.stage import ROWS_PER_SHARD
 from rehearsal.store.commit import Artifact
+from rehearsal.worker.attempts import STARTS, Attempts
+from rehearsal.worker.ending import last_act
 from rehearsal.worker.pace import Pace
 
 Item = TypeVar("Item")
 Row = Mapping[str, object]
 Made = tuple[Row, Usage]
+INNOCENT = (Refused, CorruptInput, TooManyRefused, Unavailable, DiskError, OSError)
+"""Ends that no shard has brought about. Of any other, as of a sudden death, the shards in the making are suspected."""
+REFUSED = "refused"
+"""The key under which a row counts by reason what was not asked for it; a row without refusals does not have it."""
 Report = Callable[[int, int, float, float], None]
 """Told (rows done of the whole stage, rows in all, rows a second, tokens a second)."""
 
@@ -55,35 +63,54 @@ class Slot:
 
 @dataclass
 class Filling(Generic[Item]):
-    """One worker's pass over the shards of a stage. `produce` makes a row of its index and its input."""
+    """One worker's pass over the shards of a stage. `produce` makes a row of its index and its input; `retry` is the run's."""
 
     output: Artifact
     work: Work[Item]
     produce: Callable[[int, Item], Awaitable[Made]]
     slot: Slot
     report: Report
+    retry: str = ""
     _open: dict[int, dict[int, Row]] = field(default_factory=dict)
     _committed: set[int] = field(default_factory=set)
+    _suspects: list[int] = field(default_factory=list)
+    _poison: set[int] = field(default_factory=set)
     _usage: Usage = field(default_factory=Usage)
     _pace: Pace = field(default_factory=Pace)
 
     async def run(self) -> Usage:
-        """Return what was consumed once every shard of the stage is committed, by whomever."""
+        """Return what was consumed once no shard is left to begin: all are committed, or another slot is at the rest.
+
+        Raises CorruptInput, naming them, when nothing is left but shards that kill their workers.
+        """
+        attempts = Attempts(self.output, self.slot.index, self.slot.slots, self.retry)
+        with last_act(attempts.end):
+            try:
+                await asyncio.to_thread(attempts.declare_dead)
+                await self._work(attempts, self.slot.order(self.work.shards), alone=False)
+                for shard in self._suspects:
+                    await self._work(attempts, [shard], alone=True)
+            except INNOCENT:
+                await asyncio.to_thread(attempts.end)
+                raise
+        await self._look()
+        self._convict()
+        return self._usage
+
+    async def _work(self, attempts: Attempts, shards: Sequence[int], alone: bool) -> None:
         room = asyncio.Semaphore(self.slot.concurrency)
         try:
             async with asyncio.TaskGroup() as group:
-                async for shard, index, item in self._pending():
+                async for shard, index, item in self._pending(attempts, shards, alone):
                     await room.acquire()
-                    group.create_task(self._one(shard, index, item, room))
+                    group.create_task(self._one(attempts, shard, index, item, room))
         except BaseExceptionGroup as failed:
             raise _first(failed) from None
-        return self._usage
 
-    async def _pending(self) -> AsyncIterator[tuple[int, int, Item]]:
-        for shard in self.slot.order(self.work.shards):
-            self._committed |= set(await asyncio.to_thread(self.output.commits, self.work.shards))
-            self._tell()
-            if shard in self._committed:
+    async def _pending(self, attempts: Attempts, shards: Sequence[int], alone: bool) -> AsyncIterator[tuple[int, int, Item]]:
+        for shard in shards:
+            await self._look()
+            if shard in self._committed or not await asyncio.to_thread(self._begins, attempts, shard, alone):
                 continue
             span = self.work.span(shard)
             items = await asyncio.to_thread(self.work.load, span.start, span.stop)
@@ -91,7 +118,34 @@ class Filling(Generic[Item]):
             for index, item in zip(span, items, strict=True):
                 yield shard, index, item
 
-    async def _one(self, shard: int, index: int, item: Item, room: asyncio.Semaphore) -> None:
+    def _begins(self, attempts: Attempts, shard: int, alone: bool) -> bool:
+        """Tell whether this worker begins the shard now; a suspect is put off until nothing else is in the making."""
+        history = attempts.of(shard)
+        if history.poison:
+            self._poison.add(shard)
+        elif history.suspect and not alone:
+            self._suspects.append(shard)
+        else:
+            return attempts.start(shard)
+        return False
+
+    async def _look(self) -> None:
+        self._committed |= set(await asyncio.to_thread(self.output.commits, self.work.shards))
+        self._tell()
+
+    def _convict(self) -> None:
+        """A shard that is poison fails the stage, but not before every other one is committed."""
+        left = set(range(self.work.shards)) - self._committed
+        if left and left <= self._poison:
+            named = ", ".join(f"{shard:05d} (rows {_ends(self.work.span(shard))})" for shard in sorted(left)[:5])
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            raise CorruptInput(
+                f"{self.output.stage}: {named}{more} killed {STARTS} workers each; all other shards are committed. See the engine's "
+                "log; a new value of spec.retry tries again, of spec.rerun with other seeds",
+                "PoisonShard",
+            )
+
+    async def _one(self, attempts: Attempts, shard: int, index: int, item: Item, room: asyncio.Semaphore) -> None:
         try:
             row, usage = await self.produce(index, item)
         finally:
@@ -102,8 +156,10 @@ class Filling(Generic[Item]):
         self._pace.add(1, usage.completion_tokens + usage.prompt_tokens)
         self._tell()
         if len(rows) == len(span):
-            await asyncio.to_thread(self.output.commit_shard, shard, [rows[index] for index in span])
+            whole = [rows[index] for index in span]
+            await asyncio.to_thread(self.output.commit_shard, shard, whole, _refused(whole))
             self._committed.add(shard)
+            attempts.done(shard)
             del self._open[shard]
 
     def _tell(self) -> None:
@@ -111,6 +167,19 @@ class Filling(Generic[Item]):
         started = sum(len(rows) for shard, rows in self._open.items() if shard not in self._committed)
         rows, tokens = self._pace.rates()
         self.report(whole + started, self.work.rows, rows * self.slot.slots, tokens * self.slot.slots)
+
+
+def _ends(span: range) -> str:
+    return f"{span.start} to {span.stop - 1}"
+
+
+def _refused(rows: Iterable[Row]) -> dict[str, int]:
+    """Return what the rows say was refused, by reason."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if isinstance(refused := row.get(REFUSED), Mapping):
+            counts.update(refused)
+    return dict(sorted(counts.items()))
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.api.messages import Refused
 from rehearsal.api.platform import FolderStore as FolderConfig
-from rehearsal.api.platform import S3Store, StoreConfig
+from rehearsal.api.platform import StoreConfig
 from rehearsal.store import folder as folder_module
 from rehearsal.store.filesystem import reading, writing
 from rehearsal.store.folder import FolderStore
@@ -61,11 +60,6 @@ def test_a_missing_folder_is_made(tmp_path):
 def test_opening_leaves_nothing_behind(tmp_path):
     open_store(config(tmp_path / "store"))
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
-
-
-def test_s3_is_refused_by_name(tmp_path):
-    with pytest.raises(Refused, match="s3"):
-        open_store(StoreConfig(s3=S3Store(bucket="artifacts")))
 
 
 def test_a_file_where_the_folder_should_be_is_denied(tmp_path):

@@ -19,7 +19,7 @@ from rehearsal.prompts.turns import assistant_end_ids
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import elicit, judge, respond
 from rehearsal.worker.context import Context
-from rehearsal.worker.engine_stage import row_seed
+from rehearsal.worker.sampled_stage import row_seed
 from tests.unit.inference.fake_engine import Body, FakeEngine, one_token
 from tests.unit.worker.models_in_store import a_context, a_spec, a_store, put_model, talking_model
 

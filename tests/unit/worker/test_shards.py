@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rehearsal.api.messages import CorruptInput, DeviceUnusable, Usage
+from rehearsal.api.messages import CorruptInput, DeviceUnusable, Unavailable, Usage
 from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker.pace import WINDOW_SECONDS, Pace
@@ -81,7 +81,7 @@ def test_as_many_rows_as_asked_are_in_the_making_and_never_more(tmp_path: Path):
         nonlocal making, most
         making += 1
         most = max(most, making)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
         making -= 1
         return await at_once(index, item)
 
@@ -149,13 +149,13 @@ def test_however_often_it_dies_each_row_takes_effect_once(
         async def mortal(index: int, item: int, left: Counter[str] = left) -> Made:
             left["before"] -= 1
             if left["before"] < 0:
-                raise DeviceUnusable("gone")
+                raise Unavailable("gone")
             return await at_once(index, item)
 
         committed = output.commits()
         try:
             fill(output, work, mortal, Slot(concurrency=concurrency))
-        except DeviceUnusable:
+        except Unavailable:
             assert len(output.commits()) < work.shards
         assert committed.items() <= output.commits().items()
     fill(output, work, slot=Slot(concurrency=concurrency))

@@ -1,0 +1,83 @@
+"""Bring a model from a hub into the store: safetensors, configuration and tokenizer of one commit, and nothing that runs code.
+
+What preflight asks of a model in the store is asked here before the weights come. Files pass through scratch one at a time;
+those that an earlier attempt stored are not brought again.
+"""
+
+import shutil
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rehearsal.pipeline.sources import HUB, sources_of
+from rehearsal.store.commit import File, Manifest
+from rehearsal.store.objects import NotFound
+from rehearsal.worker.context import Context
+from rehearsal.worker.hub import HubClient, HubFile, Repository
+from rehearsal.worker.model_files import INDEX, WEIGHTS, check_complete, check_config, check_index
+from rehearsal.worker.pace import Pace
+from rehearsal.worker.suitability import check_model_suits, model_field
+
+KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
+"""Of the repository's own folder alone: folders in it hold the model in other forms."""
+
+
+def fetch_model(context: Context, hub: HubClient) -> Manifest:
+    """Seal the model's files; facts say where they are from, and under which licence."""
+    uri = str(context.stage.fields["uri"])
+    name, _, commit = uri.removeprefix(HUB).partition("@")
+    repository = hub.look("model", name, commit)
+    kept = {file.path: file for file in repository.files if any(fnmatchcase(file.path, kind) for kind in KEPT)}
+    kept = {path: file for path, file in sorted(kept.items()) if "/" not in path}
+    roles = [role for role, source in sources_of(context.spec).models.items() if source.stage == context.stage.name]
+    field = model_field(context.spec, roles[0])
+    check_complete(kept, uri, field)
+    folder = context.scratch / "beside"
+    beside = [hub.download(repository, file, folder) for path, file in kept.items() if not path.endswith(WEIGHTS)]
+    weights = _weights(kept, folder, uri, field)
+    for role in roles:
+        check_model_suits(context, role, folder, sum(file.size for file in weights))
+    files = [context.output.add_file(path.name, path) for path in beside]
+    files += _bring(context, hub, repository, weights)
+    return context.output.seal(
+        0, files=files, facts={"repository": name, "revision": repository.commit, "license": repository.license}
+    )
+
+
+def _weights(kept: dict[str, HubFile], folder: Path, uri: str, field: str) -> list[HubFile]:
+    """Return the files of weights: those of the index, for a repository may hold them twice; refuse what names code."""
+    for path in kept:
+        if path.endswith("config.json"):
+            check_config((folder / path).read_bytes(), f"{uri}/{path}", field)
+    named = check_index((folder / INDEX).read_bytes(), kept, uri, field) if INDEX in kept else None
+    return [file for path, file in kept.items() if path.endswith(WEIGHTS) and (named is None or path in named)]
+
+
+def _bring(context: Context, hub: HubClient, repository: Repository, weights: Iterable[HubFile]) -> list[File]:
+    """Store the weights, each gone from scratch before the next one comes."""
+    files: list[File] = []
+    weights, pace, done = list(weights), Pace(), 0
+    for weight in weights:
+        if there := _stored(context, weight):
+            files.append(there)
+        else:
+            folder = context.scratch / "weights"
+            files.append(context.output.add_file(weight.path, hub.download(repository, weight, folder)))
+            shutil.rmtree(folder)
+            pace.add(weight.size, 0)
+        done += weight.size
+        context.progress(done, sum(each.size for each in weights), "bytes", pace.rates()[0])
+    return files
+
+
+def _stored(context: Context, file: HubFile) -> File | None:
+    """Return the file where an earlier attempt has stored it, as the hub's own digest shows."""
+    if file.sha256 is None:
+        return None
+    key = context.output.layout.file(file.path, file.sha256)
+    try:
+        stat = context.objects.stat(key)
+    except NotFound:
+        return None
+    found = File(path=file.path, key=key, sha256=stat.sha256, size=stat.size)
+    return found if (stat.sha256, stat.size) == (file.sha256, file.size) else None

@@ -1,0 +1,118 @@
+"""Whether a model suits the run, before a GPU is asked for: chat template, rating tokens, the data in its tokens, memory.
+
+Preflight asks it of models in the store; a stage that fetches a model asks it before the weights come.
+"""
+
+import json
+from pathlib import Path
+
+from rehearsal.api.messages import Refused
+from rehearsal.api.reconstruction import JudgingMode
+from rehearsal.api.run import DataFormat, RunSpec
+from rehearsal.data.formats import read_conversations
+from rehearsal.data.mixture import plan_mixture
+from rehearsal.pipeline.reconstruction import judges, member_input
+from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.masks import tokenise_sample
+from rehearsal.prompts.prequery import derive_pre_query
+from rehearsal.prompts.ratings import rating_place
+from rehearsal.prompts.template import UnencodableError
+from rehearsal.store.objects import NotFound
+from rehearsal.worker.context import Context
+from rehearsal.worker.inputs import as_messages, key_of
+from rehearsal.worker.training.memory import Machine, ModelShape, decide
+
+Facts = dict[str, str | int | float]
+BASE = "baseModel"
+MODE = "spec.rehearsal.reconstructed.judging.mode"
+
+
+def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: int) -> Facts:
+    """Refuse a model that cannot play its part; `name` is that of its external input, `folder` holds all but its weights.
+
+    The base model answers with what preflight tells of the data.
+    """
+    tokenizer = ChatTokenizer.load(folder)
+    _check_ratings(context.spec, name, tokenizer)
+    if name != BASE:
+        return {}
+    if made := context.spec.reconstructed:
+        derive_pre_query(tokenizer, made.pre_query.text)
+    facts = check_data(context, tokenizer)
+    _check_memory(context, folder, weight_bytes)
+    return facts
+
+
+def check_endpoints(spec: RunSpec) -> None:
+    """Refuse a way of judging that a service behind an endpoint cannot be asked for."""
+    if not (made := spec.reconstructed) or made.judging.mode is not JudgingMode.LOG_PROB:
+        return
+    for judge in judges(made):
+        if judge.endpoint:
+            raise Refused(
+                f"{MODE}: LogProb reads the probabilities of rating tokens, which judge {judge.name} cannot give behind an endpoint; "
+                "use Justify, or leave it out of judging.judges"
+            )
+
+
+def check_data(context: Context, tokenizer: ChatTokenizer | None) -> Facts:
+    """Read the data sets row by row, and see that there is enough of them for the mix.
+
+    Without a tokenizer, whose model is not in the store yet, rows are read and not measured.
+    """
+    spec = context.spec
+    domain, long = _usable(context, spec.domain.uri, "spec.domain.uri", spec.domain.format, tokenizer)
+    rehearsal = spec.reconstructed.count if spec.reconstructed else None
+    if dataset := spec.rehearsal.dataset:
+        rehearsal = dataset.count
+        if dataset.uri:
+            rows, _ = _usable(context, dataset.uri, "spec.rehearsal.dataset.uri", dataset.format, tokenizer)
+            rehearsal = min(rows, dataset.count or rows)
+    plan = plan_mixture(rehearsal, domain, spec.mixture)
+    return {"domainRows": domain, "domainTooLong": long, "mixRows": plan.total}
+
+
+def model_field(spec: RunSpec, name: str) -> str:
+    """Return the manifest's field that names a model, by the name of its external input."""
+    if name == BASE or not spec.reconstructed:
+        return "spec.baseModel.uri"
+    names = [member.name for member in spec.reconstructed.committee.members]
+    return f"spec.rehearsal.reconstructed.committee.members[{names.index(name.removeprefix('model-'))}].model.uri"
+
+
+def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
+    if not (made := spec.reconstructed) or made.judging.mode is not JudgingMode.LOG_PROB:
+        return
+    for judge in judges(made):
+        if not judge.endpoint and member_input(judge) == name:
+            try:
+                rating_place(tokenizer)
+            except Refused as error:
+                raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
+
+
+def _usable(context: Context, uri: str, field: str, layout: DataFormat, tokenizer: ChatTokenizer | None) -> tuple[int, int]:
+    """Return how many rows of a data file can be trained on, and how many are too long."""
+    path = context.scratch / Path(key_of(uri)).name
+    try:
+        context.objects.download(key_of(uri), path)
+    except NotFound:
+        raise Refused(f"{field}: there is no {uri} in the store; upload it, or correct the path", "InputMissing") from None
+    fit = long = 0
+    for conversation in read_conversations(path, layout, uri):
+        try:
+            tokens = len(tokenise_sample(tokenizer, as_messages(conversation.messages)).ids) if tokenizer else 0
+        except UnencodableError as error:
+            raise Refused(f"{uri}, line {conversation.line}: {error}", "BadData") from error
+        if tokens > context.spec.training.sequence_length:
+            long += 1
+        else:
+            fit += 1
+    return fit, long
+
+
+def _check_memory(context: Context, folder: Path, weight_bytes: int) -> None:
+    """Refuse a fine-tune that cannot fit, by the size of the weights: none is read."""
+    limits, training = context.task.limits, context.spec.training
+    config = json.loads((folder / "config.json").read_bytes())
+    decide(ModelShape.of(config, weight_bytes), training, Machine.of(limits, limits.use_cpu))
