@@ -69,6 +69,7 @@ def as_seen(manifest: dict[str, Any], state: JobState = JobState.RUNNING, **chan
         "devices": int(annotations[f"{LABEL}/devices"]),
         "state": state,
         "created_at": "2026-01-01T11:00:00Z",
+        "activated_at": "2026-01-01T11:00:00Z",
         "started_at": "2026-01-01T11:00:00Z",
         "finished_at": None if state.live else "2026-01-01T11:30:00Z",
     }

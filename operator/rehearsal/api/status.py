@@ -78,6 +78,11 @@ class StageStatus(ApiModel):
     usage: Usage = Field(default_factory=Usage, description="Tokens.")
     gpu_seconds: float = Field(0.0, description="GPUs held, times seconds.")
 
+    @property
+    def moving(self) -> bool:
+        """A Job of the stage is, or should be, at work."""
+        return self.state in (State.RUNNING, State.WAITING)
+
 
 class RunUsage(ApiModel):
     """What the run has consumed, folded in by Job UID before a Job is deleted."""

@@ -1,5 +1,9 @@
-"""Carry out a plan: idempotent deletes and creates, then one status write, events last. Only a status that changed is written."""
+"""Carry out a plan: creates, one status write, deletes, events last. Only a status that changed is written.
 
+Deletes follow the status because it holds what the Jobs consumed: killed in between, the next look deletes them.
+"""
+
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -11,6 +15,7 @@ from rehearsal.controller.bounds import bounded
 from rehearsal.controller.conditions import stalled
 from rehearsal.controller.observe import Run
 from rehearsal.controller.plan import Plan
+from rehearsal.controller.progress import throttled
 from rehearsal.manifests.jobs import LABEL
 
 
@@ -20,19 +25,19 @@ async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatu
     Nothing is told of a status that was not written.
     """
     status = plan.status
-    for job in plan.delete:
-        await cluster.delete("Job", run.namespace, job.name, job.uid)
     for manifest in plan.create:
         try:
             await cluster.create(manifest)
         except AlreadyExists:
             status = await _taken(cluster, run, manifest, status, now)
     status = bounded(status)
-    if status == run.status:
-        return status
-    patch = merge_patch(wire(run.status), wire(status))
-    await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
-    for event in plan.events:
+    changed = status != run.status
+    if changed:
+        patch = merge_patch(wire(run.status), wire(status))
+        await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
+    for job in plan.delete:
+        await cluster.delete("Job", run.namespace, job.name, job.uid)
+    for event in plan.events if changed else ():
         with suppress(AlreadyExists):
             await cluster.emit(event)
     return status
@@ -66,4 +71,5 @@ async def _taken(cluster: Cluster, run: Run, manifest: Mapping[str, Any], status
     text = f"a Job {metadata['name']} that is not this run's stands in the way of {name}: remove it"
     words = {"state": State.PENDING, "job": None, "message": f"NameTaken: {text}"}
     stages = [stage.model_copy(update=words) if stage.name == name else stage for stage in status.stages]
-    return stalled(status.model_copy(update={"stages": stages}), run, "NameTaken", text, now)
+    told = stalled(status.model_copy(update={"stages": stages}), run, "NameTaken", text, now)
+    return throttled(run.status, told, math.inf, now)

@@ -9,7 +9,7 @@ from rehearsal.api.status import Condition, RunResult, RunStatus, StageStatus, S
 from rehearsal.controller.jobs import JobView
 from rehearsal.controller.ledger import moment, stamp
 from rehearsal.controller.observe import Run
-from rehearsal.controller.progress import measured, moving
+from rehearsal.controller.progress import measured
 
 TYPES = ("Complete", "Failed", "Suspended", "Ready", "Reconciling", "Stalled")
 GRACE = timedelta(minutes=10)
@@ -38,7 +38,7 @@ def stalled(status: RunStatus, run: Run, reason: str, message: str, now: datetim
 def idle(status: RunStatus) -> RunStatus:
     """Return the status of a run whose live Jobs are stopped."""
     still = {"state": State.PENDING, "message": ""}
-    stages = [stage.model_copy(update=still) if moving(stage) else stage for stage in status.stages]
+    stages = [stage.model_copy(update=still) if stage.moving else stage for stage in status.stages]
     return status.model_copy(update={"stages": stages})
 
 
@@ -46,7 +46,7 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: flo
     """Return the status with its conditions and progress, as its stages tell. `pinned`: preflight has answered."""
     status = measured(status, now)
     failed = [stage for stage in status.stages if stage.state is State.FAILED]
-    at_work = [stage for stage in status.stages if moving(stage)]
+    at_work = [stage for stage in status.stages if stage.moving]
     if failed and not at_work:
         return _set(status, run, {"Failed", "Stalled"}, "StageFailed", f"{failed[0].name}: {failed[0].message}", now)
     if pinned and all(stage.state.done for stage in status.stages):
@@ -54,7 +54,7 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: flo
         status = status.model_copy(update={"summary": "Complete", "result": _result(status)})
         words = f"{len(ran)} of {len(status.stages)} stages ran for this run"
         return _set(status, run, {"Complete", "Ready"}, "Complete", words, now)
-    if stuck := _overdue(at_work, deadline, now) or _disrupted(at_work, jobs):
+    if stuck := _overdue(at_work, jobs, deadline, now) or _disrupted(at_work, jobs):
         return stalled(status, run, *stuck, now)
     waiting = [stage for stage in at_work if stage.state is State.WAITING and stage.message]
     if waiting and all(stage.state is State.WAITING for stage in at_work):
@@ -63,10 +63,11 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: flo
     return _set(status, run, {"Reconciling"}, "Running", words, now)
 
 
-def _overdue(stages: list[StageStatus], deadline: float, now: datetime) -> tuple[str, str] | None:
-    """A Job's deadline is Kubernetes' to enforce; one that lives on says that nobody does."""
+def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], deadline: float, now: datetime) -> tuple[str, str] | None:
+    """A Job's deadline is Kubernetes' to enforce, from when it was let run; one that lives on says that nobody does."""
     for stage in stages:
-        if stage.started_at and moment(stage.started_at) + timedelta(seconds=deadline) + GRACE < now:
+        since = next((job.activated_at for job in jobs if job.name == stage.job), None)
+        if since and moment(since) + timedelta(seconds=deadline) + GRACE < now:
             return "DeadlineIgnored", f"{stage.name}: its Job is past its deadline and neither complete nor failed"
     return None
 
@@ -94,7 +95,7 @@ def _set(status: RunStatus, run: Run, true: set[str], reason: str, message: str,
     """Set all conditions at once; a transition time changes only with its status."""
     found = []
     for name in TYPES:
-        value, before = str(name in true), status.condition(name)
+        value, before = str(name in true), run.status.condition(name)
         since = before.last_transition_time if before and before.status == value else stamp(now)
         found.append(
             Condition(

@@ -39,6 +39,7 @@ class JobView:
     """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container.
 
     `hopeless`: the cluster would go on trying, and it counts as failed. `disrupted`: pods that were drained or preempted.
+    `activated_at`: when the Job was let run; `started_at`: when a node took its first pod, and devices were held.
     """
 
     name: str
@@ -60,6 +61,7 @@ class JobView:
     termination: Termination | None = None
     progress: Progress | None = None
     disrupted: int = 0
+    activated_at: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
 
@@ -93,7 +95,8 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         termination=_termination(pods, state),
         progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,
         disrupted=sum(_disrupted(pod) for pod in pods),
-        started_at=status.get("startTime"),
+        activated_at=status.get("startTime"),
+        started_at=_placed(pods) or (None if state.live else status.get("startTime")),
         finished_at=status.get("completionTime") or _transition(conditions),
     )
 
@@ -110,6 +113,11 @@ def _started(pod: Mapping[str, Any]) -> bool:
     """Whether any container of a pod ever ran."""
     states = [c.get("state") or {} for c in pod["status"].get("initContainerStatuses") or []]
     return pod["status"].get("phase") != "Pending" or any("running" in state or "terminated" in state for state in states)
+
+
+def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:
+    """When a node took the first pod: from then on devices are held, and not before."""
+    return min((pod["status"]["startTime"] for pod in pods if "startTime" in pod["status"]), default=None)
 
 
 def _disrupted(pod: Mapping[str, Any]) -> bool:

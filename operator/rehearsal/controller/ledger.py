@@ -141,7 +141,7 @@ def _outdated(stage: StageStatus, word: Termination) -> bool:
 
 def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> RunStatus:
     """Add what these Jobs consumed to the run's usage, each once, by UID. UIDs of Jobs that are gone are forgotten."""
-    usage, folded = status.usage, set(status.folded)
+    usage, folded = status.usage, list(status.folded)
     for job in jobs:
         if job.uid in folded:
             continue
@@ -153,8 +153,8 @@ def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> Run
                 "completion_tokens": usage.completion_tokens + (tokens.completion_tokens if tokens else 0),
             }
         )
-        folded.add(job.uid)
-    return status.model_copy(update={"usage": usage, "folded": sorted(folded)})
+        folded.append(job.uid)
+    return status.model_copy(update={"usage": usage, "folded": folded})
 
 
 def seconds(start: str | None, end: str | None, now: datetime) -> float:

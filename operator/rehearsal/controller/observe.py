@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rehearsal.api.status import RunStatus, State
+from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.cluster.port import Cluster
 from rehearsal.controller.jobs import JobView, view
 from rehearsal.manifests.jobs import LABEL, fingerprint_label
+from rehearsal.pipeline.fingerprint import READ
 
 REQUEST = f"{LABEL}/requestedAt"
 """Annotation: a new value asks to look again: inputs are resolved anew and failed stages tried again."""
@@ -82,13 +83,21 @@ async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, .
     store = str(run.spec.get("store", "default"))
     found: list[JobView] = []
     for stage in run.status.stages:
-        if stage.sealed or stage.fingerprint is None or stage.state not in (State.PENDING, State.WAITING):
+        if not _may_start(stage, run.status):
             continue
-        labels = {f"{LABEL}/fingerprint": fingerprint_label(stage.fingerprint), f"{LABEL}/store": store}
+        labels = {f"{LABEL}/fingerprint": fingerprint_label(str(stage.fingerprint)), f"{LABEL}/store": store}
         same = await cluster.list("Job", run.namespace, labels)
         others = [job for job in same if job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
         found += [await view(cluster, job, now, figures=False, words=False) for job in others]
     return tuple(found)
+
+
+def _may_start(stage: StageStatus, status: RunStatus) -> bool:
+    """Whether a stage has no seal and no working Job, and everything it reads is sealed, or may be by this look."""
+    if stage.sealed or stage.fingerprint is None or stage.state not in (State.PENDING, State.WAITING):
+        return False
+    reads = [part.removeprefix(READ) for part in stage.parts if part.startswith(READ)]
+    return all((read := status.stage(name)) and (read.sealed or read.moving) for name in reads)
 
 
 def _figures_due(status: RunStatus, now: datetime, every: float) -> bool:

@@ -31,6 +31,8 @@ from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
 from rehearsal.manifests.jobs import Order, build_job, job_name
 
+MOST_GONE = 100
+"""Jobs that are gone whose UIDs are kept: seen again in an old answer, they are not counted twice."""
 WAITING_SECONDS = 30.0
 """How soon to ask again why a Job gets no pod: the answer is in the status within a minute."""
 SHARING_SECONDS = 15.0
@@ -84,9 +86,11 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
 
 
 def _forget_gone(status: RunStatus, jobs: tuple[JobView, ...]) -> RunStatus:
-    """Keep the list of folded Jobs as short as the list of Jobs."""
+    """Keep the list of folded Jobs short: those that are there, and the latest that are not, for a list may be an old one."""
     there = {job.uid for job in jobs}
-    return status.model_copy(update={"folded": [uid for uid in status.folded if uid in there]})
+    gone = [uid for uid in status.folded if uid not in there]
+    forgotten = set(gone[:-MOST_GONE])
+    return status.model_copy(update={"folded": [uid for uid in status.folded if uid not in forgotten]})
 
 
 def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str]]:

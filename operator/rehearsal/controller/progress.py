@@ -2,16 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.api.status import RunStatus, State
 from rehearsal.controller.ledger import moment, seconds, stamp
 
 WEIGHTS = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10}
 """Rough shares of a run's work, for one figure of progress; every other stage counts as one."""
-
-
-def moving(stage: StageStatus) -> bool:
-    """Whether a Job of the stage is, or should be, at work."""
-    return stage.state in (State.RUNNING, State.WAITING)
 
 
 def measured(status: RunStatus, now: datetime) -> RunStatus:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rehearsal.pipeline.stage import VERSIONS, Stage
 
+READ = "stage "
+"""How the part of a fingerprint is called that is another stage's."""
+
 
 def canonical(value: object) -> bytes:
     """Return the one JSON form of a value: sorted keys, no spaces, UTF-8."""
@@ -41,7 +44,7 @@ def parts(stage: Stage, inputs: Mapping[str, str], known: Mapping[str, str]) -> 
     """Return what a fingerprint is made of, by path, each as eight hex digits: enough to name what changed later."""
     whole: dict[str, object] = {f"spec.{path}": value for path, value in stage.fields.items()}
     whole |= {f"input {name}": inputs[name] for name in stage.external.values()}
-    whole |= {f"stage {name}": known[name] for name in stage.inputs.values()}
+    whole |= {f"{READ}{name}": known[name] for name in stage.inputs.values()}
     whole["release"] = VERSIONS[stage.kind]
     return {path: digest(value)[:8] for path, value in sorted(whole.items())}
 

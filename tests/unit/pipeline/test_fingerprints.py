@@ -46,7 +46,7 @@ def test_names_of_all_stages_differ_and_fingerprints_too() -> None:
         ({"suspend": True}, set()),
         ({"retry": "2"}, set()),
         ({"scheduling": {"nodeSelector": {"gpu": "h100"}}}, set()),
-        ({"ttlSecondsAfterFinished": 5}, set()),
+        ({"ttlSecondsAfterFinished": 700}, set()),
         ({"training": {"zeroStage": 2, "offload": "Optimizer", "checkpointMinutes": 5}}, set()),
         ({"baseModel": {"uri": "store://base", "serving": {"replicas": 4, "tensorParallel": 8}}}, set()),
     ],

@@ -1,0 +1,63 @@
+"""The node of the in-memory cluster: scheduler and kubelet in one. It plays the pods; what they do is a worker's, given from outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rehearsal.api.messages import ExitCode, Termination
+from rehearsal.cluster.job_status import is_finished
+from rehearsal.cluster.port import Manifest
+from tests.faults.objects import Objects
+
+NO_NODE = "0/1 nodes are available: 1 Insufficient cpu."
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended: its exit code, and its termination message where it left one."""
+
+    code: int
+    word: Termination | None = None
+
+
+Worker = Callable[[Manifest], Ended | None]
+"""Does the next piece of a pod's work; None while there is more."""
+
+
+class Node:
+    """Starts pods, lets them work a piece a step, and takes away what is deleted. Without a worker nothing fits on it.
+
+    `refuses`: the scheduler's words on a pod, or none when it fits. `lost`: nobody hears from the kubelet, its pods stay for ever.
+    """
+
+    def __init__(self, objects: Objects, stamp: Callable[[], str], worker: Worker | None) -> None:
+        self._objects, self._stamp, self._worker = objects, stamp, worker
+        self.refuses: Callable[[Manifest], str] = lambda _: "" if worker else NO_NODE
+        self.lost = False
+
+    def step(self) -> None:
+        for pod in [] if self.lost else self._objects.each("Pod"):
+            if "deletionTimestamp" in pod["metadata"]:
+                self._objects.remove(pod)
+            elif pod["status"]["phase"] == "Pending":
+                self._start(pod)
+            elif not is_finished(pod):
+                self._work(pod)
+
+    def _start(self, pod: Manifest) -> None:
+        if words := self.refuses(pod):
+            unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+            self._objects.replace(pod | {"status": {"phase": "Pending", "conditions": [unplaced]}})
+            return
+        running = {"name": "main", "state": {"running": {"startedAt": self._stamp()}}}
+        self._objects.replace(pod | {"status": {"phase": "Running", "startTime": self._stamp(), "containerStatuses": [running]}})
+
+    def _work(self, pod: Manifest) -> None:
+        assert self._worker
+        ended = self._worker(pod)
+        if ended is None:
+            return
+        message = ended.word.model_dump_json(by_alias=True, exclude_defaults=True) if ended.word else ""
+        state = {"terminated": {"exitCode": int(ended.code), "message": message, "finishedAt": self._stamp()}}
+        phase = "Succeeded" if ended.code == ExitCode.DONE else "Failed"
+        status = pod["status"] | {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
+        self._objects.replace(pod | {"status": status})
