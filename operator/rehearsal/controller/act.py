@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from rehearsal.api.status import RunStatus, State
-from rehearsal.cluster.port import AlreadyExists, Cluster
+from rehearsal.cluster.port import AlreadyExists, Cluster, ClusterError
 from rehearsal.controller.bounds import bounded
 from rehearsal.controller.conditions import stalled
 from rehearsal.controller.observe import Run
@@ -38,7 +38,7 @@ async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatu
     for job in plan.delete:
         await cluster.delete("Job", run.namespace, job.name, job.uid)
     for event in plan.events if changed else ():
-        with suppress(AlreadyExists):
+        with suppress(ClusterError):  # told already, or not to be told: what was done stands
             await cluster.emit(event)
     return status
 

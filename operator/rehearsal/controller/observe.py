@@ -15,6 +15,7 @@ from rehearsal.cluster.port import Cluster
 from rehearsal.controller.jobs import JobView, view
 from rehearsal.manifests.jobs import LABEL, fingerprint_label
 from rehearsal.pipeline.fingerprint import READ
+from rehearsal.pipeline.stage import Kind
 
 REQUEST = f"{LABEL}/requestedAt"
 """Annotation: a new value asks to look again: inputs are resolved anew and failed stages tried again."""
@@ -94,6 +95,8 @@ async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, .
 
 def _may_start(stage: StageStatus, status: RunStatus) -> bool:
     """Whether a stage has no seal and no working Job, and everything it reads is sealed, or may be by this look."""
+    if stage.name == Kind.PREFLIGHT:  # asked by each run for itself, and labelled alike in all of them
+        return False
     if stage.sealed or stage.fingerprint is None or stage.state not in (State.PENDING, State.WAITING):
         return False
     reads = [part.removeprefix(READ) for part in stage.parts if part.startswith(READ)]

@@ -178,6 +178,12 @@ async def test_other_runs_jobs_of_the_same_stage_are_rivals() -> None:
     assert [(job.run, job.stage) for job in observation.rivals] == [("legal", "elicit")]
 
 
+async def test_preflight_has_no_rivals_though_it_is_labelled_alike_in_every_run() -> None:
+    observation = await observe(Rivals("preflight"), "research", "medical", NOON, 30)  # type: ignore[arg-type]
+    assert observation
+    assert observation.rivals == ()
+
+
 class Queued(Canned):
     """A cluster whose Job Kueue suspended; its Workload says why."""
 
@@ -196,14 +202,15 @@ class Queued(Canned):
 class Rivals(Canned):
     """A cluster where another run computes the stage that this one is about to start."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str = "elicit") -> None:
         super().__init__({})
+        self._stage = stage
         self._job["metadata"] |= {"ownerReferences": [{"name": "legal", "uid": "run-2"}]}
         self._job["metadata"]["labels"][f"{LABEL}/run-uid"] = "run-2"
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         run = await super().get(kind, namespace, name)
-        stage = {"name": "elicit", "fingerprint": "ab" * 32, "state": "Pending"}
+        stage = {"name": self._stage, "fingerprint": "ab" * 32, "state": "Pending"}
         return run and {**run, "spec": {"store": "lake"}, "status": {"stages": [stage]}}
 
     async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
