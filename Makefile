@@ -71,13 +71,19 @@ engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
 
 .PHONY: manifests
-manifests: $(ENVIRONMENT) ## generate the CRD anew, after a change of the models
-	@mkdir -p crds
+manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's values anew, after a change of the models
+	@mkdir -p crds charts/rehearsal/files
 	@PYTHONPATH=operator $(RUN)/python -m rehearsal.api.crd > crds/rehearsal.dev_reconstructionruns.yaml
+	@cp crds/rehearsal.dev_reconstructionruns.yaml charts/rehearsal/files/crd.yaml
+	@PYTHONPATH=operator $(RUN)/python charts/values_schema.py > charts/rehearsal/values.schema.json
+
+.PHONY: bench-control
+bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 1,000 live runs: about twenty minutes, of an idle machine
+	@$(RUN)/python -m tests.bench.control --runs 10 100 1000
 
 .PHONY: snapshots
-snapshots: $(ENVIRONMENT) ## write the pinned manifests of the 70B run anew, after a change that is meant
-	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py -q -n 0
+snapshots: $(ENVIRONMENT) ## write the pinned manifests and the page of faults anew, after a change that is meant
+	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py tests/unit/test_faults_page.py -q -n 0
 
 .PHONY: world
 world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about ten minutes
