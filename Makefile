@@ -50,8 +50,8 @@ quickstart: $(ENVIRONMENT) ## run the main job on this machine: about ten minute
 
 .PHONY: lint
 lint: $(ENVIRONMENT) ## ruff, mypy (strict), import contracts
-	@$(RUN)/ruff check operator tests examples
-	@$(RUN)/ruff format --check operator tests examples
+	@$(RUN)/ruff check operator tests examples charts
+	@$(RUN)/ruff format --check operator tests examples charts
 	@$(RUN)/mypy
 	@PYTHONPATH=operator $(RUN)/lint-imports --no-logo
 

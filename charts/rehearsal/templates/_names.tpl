@@ -1,0 +1,44 @@
+{{- define "rehearsal.name" -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "rehearsal.labels" -}}
+app.kubernetes.io/name: rehearsal
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
+app.kubernetes.io/part-of: rehearsal
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "rehearsal.selector" -}}
+app.kubernetes.io/name: rehearsal
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "rehearsal.image" -}}
+{{- with .Values.image -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rehearsal.namespaces" -}}
+{{- .Values.runNamespaces | default (list .Release.Namespace) | toJson }}
+{{- end }}
+
+{{- /* The account of the workers, which has no rights: never the operator's. */ -}}
+{{- define "rehearsal.workers" -}}
+{{- $name := .Values.platform.serviceAccount | default "rehearsal-worker" }}
+{{- if eq $name (include "rehearsal.name" .) }}
+{{- fail (printf "platform.serviceAccount: %s is the operator's own service account; name the release or the account otherwise" $name) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
+{{- /* The platform as the operator reads it. Images that the values do not name are those of this release. */ -}}
+{{- define "rehearsal.platform" -}}
+{{- $inference := printf "rehearsal/inference:%s" .Chart.AppVersion }}
+{{- $trainer := printf "rehearsal/trainer:%s" .Chart.AppVersion }}
+{{- $own := dict "operator" (include "rehearsal.image" .) "inference" $inference "trainer" $trainer }}
+{{- $images := merge (dict) (.Values.platform.images | default dict) $own }}
+{{- set (deepCopy .Values.platform) "images" $images | toYaml }}
+{{- end }}

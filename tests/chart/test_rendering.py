@@ -1,0 +1,161 @@
+"""What an install would apply: the operator's pod, its platform, the namespaces where runs live."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import rehearsal
+from rehearsal.api.crd import crd
+from rehearsal.api.platform import Platform
+from rehearsal.controller.__main__ import parser
+from rehearsal.controller.platform_file import read_platform
+from tests.chart.helm import CHART, HelmRefused, Manifest, helm, of_kind, one, platform_of, render
+from tests.chart.values import EVERYTHING, STORE
+
+CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
+POD_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+@pytest.fixture(scope="module")
+def defaults() -> list[Manifest]:
+    return render()
+
+
+@pytest.fixture(scope="module")
+def everything() -> list[Manifest]:
+    return render(EVERYTHING)
+
+
+def test_the_defaults_make_these_objects_and_nothing_for_the_whole_cluster_but_the_definition(defaults: list[Manifest]) -> None:
+    kinds = sorted(manifest["kind"] for manifest in defaults)
+    assert kinds == [
+        *("ConfigMap", "CustomResourceDefinition", "Deployment", "NetworkPolicy", "NetworkPolicy"),
+        *("Role", "RoleBinding", "Service", "ServiceAccount", "ServiceAccount"),
+    ]
+    assert {manifest["metadata"].get("namespace") for manifest in defaults if manifest["kind"] != "CustomResourceDefinition"} == {
+        "ops"
+    }
+
+
+@pytest.mark.parametrize("rendered", ["defaults", "everything"])
+def test_no_value_changes_how_the_operators_pod_is_confined(rendered: str, request: pytest.FixtureRequest) -> None:
+    pod = one(request.getfixturevalue(rendered), "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"] == POD_SECURITY
+    assert container["securityContext"] == CONTAINER_SECURITY
+    assert container["resources"]["limits"]["memory"]
+    assert {"hostNetwork", "hostPID", "hostIPC", "initContainers"}.isdisjoint(pod)
+    assert [sorted(volume) for volume in pod["volumes"]] == [["configMap", "name"], ["emptyDir", "name"]]
+
+
+def test_the_operator_understands_its_arguments(everything: list[Manifest]) -> None:
+    container = one(everything, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert container["command"] == ["python", "-m", "rehearsal.controller"]
+    read = parser().parse_args(container["args"])
+    assert (read.namespace, read.port, read.sweep_seconds, read.log_format) == (["team-a", "team-b"], 8080, 30.0, "text")
+    assert container["ports"] == [{"name": "http", "containerPort": read.port}]
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert str(read.platform.parent) in mounts
+
+
+def test_an_image_goes_by_digest_before_tag_before_the_charts_version(defaults: list[Manifest], everything: list[Manifest]) -> None:
+    assert image(defaults) == f"rehearsal/operator:{rehearsal.__version__}"
+    assert image(everything) == f"registry.example/operator@sha256:{'0' * 64}"
+    assert image(render({"image": {"tag": "1.2.3"}})) == "rehearsal/operator:1.2.3"
+
+
+def test_the_operator_reads_the_platform_that_the_values_say(everything: list[Manifest], tmp_path: Path) -> None:
+    read = platform(everything, tmp_path)
+    expected = {**EVERYTHING["platform"], "images": read.images.wire() | EVERYTHING["platform"]["images"]}
+    assert read == Platform.model_validate(expected)
+    assert read.images.operator == image(everything)
+    assert read.images.inference == f"rehearsal/inference:{rehearsal.__version__}"
+
+
+def test_without_a_device_everything_uses_the_cpu(tmp_path: Path) -> None:
+    assert platform(render({"platform": {"device": {"resource": None}}}), tmp_path).device.resource is None
+    assert platform(render(), tmp_path).device.resource == "nvidia.com/gpu"
+
+
+def test_another_platform_restarts_the_operator(defaults: list[Manifest], everything: list[Manifest]) -> None:
+    sums = [one(manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"] for manifests in (defaults, everything)]
+    assert sums[0] != sums[1]
+
+
+def test_each_run_namespace_is_prepared_alike(everything: list[Manifest]) -> None:
+    def prepared(namespace: str) -> list[Any]:
+        return [
+            manifest | {"metadata": manifest["metadata"] | {"namespace": "it"}}
+            for manifest in everything
+            if manifest["metadata"].get("namespace") == namespace
+        ]
+
+    assert prepared("team-a") == prepared("team-b")
+    kinds = sorted(manifest["kind"] for manifest in prepared("team-a"))
+    assert kinds == ["NetworkPolicy", "NetworkPolicy", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"]
+
+
+def test_workers_have_an_identity_and_no_rights(everything: list[Manifest]) -> None:
+    (account,) = [found for found in of_kind(everything, "ServiceAccount") if found["metadata"]["namespace"] == "team-a"]
+    assert account["metadata"]["name"] == Platform().service_account
+    assert account["metadata"]["annotations"] == EVERYTHING["workerServiceAccount"]["annotations"]
+    assert account["automountServiceAccountToken"] is False
+    assert account["imagePullSecrets"] == [{"name": "registry"}]
+    bound = {(who["namespace"], who["name"]) for binding in of_kind(everything, "RoleBinding") for who in binding["subjects"]}
+    assert bound == {("ops", "rehearsal")}
+
+
+def test_workers_never_share_the_operators_account() -> None:
+    with pytest.raises(HelmRefused, match=r"platform\.serviceAccount: rehearsal is the operator's own"):
+        render({"platform": {"serviceAccount": "rehearsal"}})
+
+
+def test_the_definition_is_the_models_own_and_outlives_an_uninstall(defaults: list[Manifest]) -> None:
+    found = one(defaults, "CustomResourceDefinition")
+    assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert found == crd()
+    assert "annotations" not in one(render({"crds": {"keep": False}}), "CustomResourceDefinition")["metadata"]
+    assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []
+
+
+def test_prometheus_finds_the_metrics(everything: list[Manifest]) -> None:
+    monitor, service = one(everything, "ServiceMonitor")["spec"], one(everything, "Service")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    pod = one(everything, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= pod.items()
+
+
+def test_helm_finds_nothing_to_complain_of() -> None:
+    assert "0 chart(s) failed" in helm("lint", str(CHART), "--strict", values=EVERYTHING)
+
+
+def test_the_chart_can_be_part_of_another_one(tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "rehearsal").symlink_to(CHART)
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": "all", "version": "1.0.0"}))
+    values = {"global": {"region": "eu"}, "rehearsal": {"platform": STORE}}
+    assert "bucket: rehearsal" in platform_of(render(values, chart=tmp_path))
+
+
+def test_what_it_says_after_an_install_names_what_is_still_missing() -> None:
+    assert "No store is named yet" in notes({})
+    said = notes(EVERYTHING)
+    assert "operates in: team-a, team-b" in said
+    for secret in ("s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (store lab)", "strong: API_KEY", "hub-token: HF_TOKEN"):
+        assert secret in said
+    assert "No store" not in said
+
+
+def notes(values: Manifest) -> str:
+    return helm("install", "rehearsal", str(CHART), "--dry-run=client", "--namespace=ops", values=values).partition("NOTES:")[2]
+
+
+def image(manifests: list[Manifest]) -> str:
+    return str(one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def platform(manifests: list[Manifest], folder: Path) -> Platform:
+    (folder / "platform.yaml").write_text(platform_of(manifests))
+    return read_platform(folder / "platform.yaml")
