@@ -87,7 +87,8 @@ class StageStatus(ApiModel):
 class RunUsage(ApiModel):
     """What the run has consumed, folded in by Job UID before a Job is deleted."""
 
-    gpu_hours: float = Field(0.0, description="GPUs held, times hours.")
+    gpu_seconds: float = Field(0.0, description="GPUs held, times seconds.")
+    gpu_hours: float = Field(0.0, description="The same in hours, to the hundredth.")
     prompt_tokens: int = Field(0, description="Tokens read by engines and endpoints.")
     completion_tokens: int = Field(0, description="Tokens written by them.")
 

@@ -33,7 +33,7 @@ async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatu
     status = bounded(status)
     changed = status != run.status
     if changed:
-        patch = merge_patch(wire(run.status), wire(status))
+        patch = merge_patch(run.stored, wire(status))
         await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
     for job in plan.delete:
         await cluster.delete("Job", run.namespace, job.name, job.uid)

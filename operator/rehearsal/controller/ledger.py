@@ -146,9 +146,11 @@ def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> Run
         if job.uid in folded:
             continue
         tokens = job.termination.usage if job.termination else None
+        held = usage.gpu_seconds + job.devices * seconds(job.started_at, job.finished_at, now)
         usage = usage.model_copy(
             update={
-                "gpu_hours": round(usage.gpu_hours + job.devices * seconds(job.started_at, job.finished_at, now) / 3600, 4),
+                "gpu_seconds": held,
+                "gpu_hours": round(held / 3600, 2),
                 "prompt_tokens": usage.prompt_tokens + (tokens.prompt_tokens if tokens else 0),
                 "completion_tokens": usage.completion_tokens + (tokens.completion_tokens if tokens else 0),
             }

@@ -4,7 +4,7 @@ Log tails and events are read only for Jobs that need them, so that a look stays
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ REQUEST = f"{LABEL}/requestedAt"
 
 @dataclass(frozen=True)
 class Run:
-    """The resource as read."""
+    """The resource as read. `stored` is its status to the letter, which a release may fail to read."""
 
     namespace: str
     name: str
@@ -34,6 +34,7 @@ class Run:
     spec: object
     request: str
     status: RunStatus
+    stored: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def read_run(resource: Mapping[str, Any]) -> Run:
         spec=resource.get("spec"),
         request=(metadata.get("annotations") or {}).get(REQUEST, ""),
         status=status,
+        stored=resource.get("status") or {},
     )
 
 

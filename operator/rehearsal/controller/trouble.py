@@ -26,6 +26,6 @@ async def tell_forbidden(cluster: Cluster, namespace: str, name: str, error: For
     seen = run.status.observed_generation == run.generation
     if seen and any((over := run.status.condition(type_)) and over.status == "True" for type_ in ("Complete", "Failed")):
         return False
-    patch = merge_patch(wire(run.status), wire(stalled(run.status, run, REASON, message, now)))
+    patch = merge_patch(run.stored, wire(stalled(run.status, run, REASON, message, now)))
     await cluster.patch_status("ReconstructionRun", namespace, name, patch, run.resource_version)
     return True

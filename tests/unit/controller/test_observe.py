@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from rehearsal.api.messages import Termination
+from rehearsal.api.status import RunStatus
 from rehearsal.cluster.port import Unavailable
+from rehearsal.controller.act import act, wire
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, observe
+from rehearsal.controller.plan import Plan
 from rehearsal.manifests.jobs import LABEL
 from tests.unit.worlds import NOON
 
@@ -169,6 +172,28 @@ async def test_a_job_that_was_made_a_moment_ago_is_not_asked_why_it_has_no_pod()
     cluster = Canned({}, events=failed)
     cluster._job["metadata"]["creationTimestamp"] = "2026-01-01T11:59:55Z"
     assert (await seen(cluster)).waits == ""
+
+
+@pytest.mark.parametrize("stored", [{}, {"observedGeneration": 0}, {"stages": "of a later release", "phase": "Done"}])
+async def test_the_first_write_replaces_whatever_status_was_stored(stored: Manifest) -> None:
+    class Written(Canned):
+        patch: Manifest
+
+        async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+            found = await super().get(kind, namespace, name)
+            return found and {**found, "status": stored}
+
+        async def patch_status(self, kind: str, namespace: str, name: str, status: Manifest, version: str) -> Manifest:
+            self.patch = status
+            return {}
+
+    cluster = Written({})
+    observation = await observe(cluster, "research", "medical", NOON, 30)  # type: ignore[arg-type]
+    assert observation
+    plan = Plan(RunStatus(observed_generation=3))
+    await act(cluster, observation.run, plan, NOON)  # type: ignore[arg-type]
+    merged = {key: value for key, value in {**stored, **cluster.patch}.items() if value is not None}
+    assert merged == wire(plan.status)
 
 
 async def test_other_runs_jobs_of_the_same_stage_are_rivals() -> None:
