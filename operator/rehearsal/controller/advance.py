@@ -50,7 +50,7 @@ def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, 
         return status, ()
     before = status.stage(PREFLIGHT.name)
     why = "the spec is new or changed, or a new look was asked for" if before else "first look at the spec"
-    entry = ledger.stage_of(before, PREFLIGHT.name, key, {}, why)
+    entry = before if before and before.fingerprint == key else StageStatus(name=PREFLIGHT.name, fingerprint=key, reason=why)
     job = world.job(PREFLIGHT.name, key, entry.attempt)
     entry = ledger.seen(entry, job)
     status = put(status, entry)
@@ -85,18 +85,26 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
 
 def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
     """The stage's entry under its present fingerprint, with the reason it is what it is."""
-    fingerprint, made_of = world.known[stage.name], parts(stage, status.inputs, world.known)
-    before = status.stage(stage.name)
-    why = changed(before.parts, made_of) if before and before.parts else "not done before"
-    entry = ledger.stage_of(before, stage.name, fingerprint, made_of, why)
-    if entry is not before:
-        attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
-        output = output_path(world.run.namespace, stage, world.known)
-        entry = entry.model_copy(update={"attempt": max(attempts, default=0), "output": output})
+    fingerprint, before = world.known[stage.name], status.stage(stage.name)
+    entry = before if before and before.fingerprint == fingerprint else _new_entry(world, status, stage, before)
     if other := share.result(fingerprint, world.rivals):
         digest_ = other.termination.manifest_digest if other.termination else None
         return ledger.reused(entry, digest_, f"run {other.run} has just computed it")
     return ledger.reused(entry, status.found.get(stage.name))
+
+
+def _new_entry(world: World, status: RunStatus, stage: Stage, before: StageStatus | None) -> StageStatus:
+    """An entry under another fingerprint than before, and what made it another."""
+    fingerprint, made_of = world.known[stage.name], parts(stage, status.inputs, world.known)
+    attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
+    return StageStatus(
+        name=stage.name,
+        fingerprint=fingerprint,
+        parts=made_of,
+        reason=changed(before.parts, made_of) if before and before.parts else "not done before",
+        output=output_path(world.run.namespace, stage, world.known),
+        attempt=max(attempts, default=0),
+    )
 
 
 def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], tuple[JobView, ...]]:

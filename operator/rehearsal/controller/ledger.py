@@ -21,13 +21,6 @@ HINTS: Mapping[int, str] = {
 }
 
 
-def stage_of(before: StageStatus | None, name: str, fingerprint: str, parts: Mapping[str, str], why: str) -> StageStatus:
-    """Return the stage's entry under this fingerprint: the one there is, or a new one that says why."""
-    if before and before.fingerprint == fingerprint:
-        return before
-    return StageStatus(name=name, fingerprint=fingerprint, parts=dict(parts), reason=why)
-
-
 def reused(entry: StageStatus, found: str | None, why: str = "the store holds this result already") -> StageStatus:
     """Record a seal that preflight found in the store, or that another run's Job has just made there."""
     if found is None or entry.sealed or entry.fingerprint is None:

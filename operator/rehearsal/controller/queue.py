@@ -1,6 +1,6 @@
 """The keyed queue between what happens in a cluster and whoever looks at it: wakes coalesce, delays and back-off are the queue's.
 
-Pure asyncio: time is that of the running loop.
+News comes before looks by the clock. Pure asyncio: time is that of the running loop.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ Key = tuple[str, str]
 
 FIRST_RETRY, LAST_RETRY = 1.0, 300.0
 """Seconds to wait after the first failure in a row, and at most."""
+BY_CLOCK = 2
+"""Looks by the clock that may go on at once, of all workers' looks."""
 
 
 @dataclass
@@ -26,16 +28,21 @@ class _Failures:
 
 
 class Queue:
-    """Keys in the order in which they fall due, each with one holder at a time.
+    """Keys, each with one holder at a time: those with news in the order in which it came, and those whose time has come.
+
+    At a thousand runs most looks are by the clock (how far is it, why does it wait), and none of them is urgent. One of them always
+    has its turn, and no more than BY_CLOCK: a Job's end does not wait behind the others, and a slow API server slows them, not it.
 
     A key is waited for by `take`, and held until `done` or `failed`. A wake of a held key takes effect when it is let go.
     """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._due: dict[Key, float] = {}
-        self._order: list[tuple[float, int, Key]] = []
-        self._held: set[Key] = set()
+        self._news: dict[Key, None] = {}
+        self._dates: dict[Key, float] = {}
+        self._calendar: list[tuple[float, int, Key]] = []
+        self._held: dict[Key, bool] = {}
+        """By the clock, or for news."""
         self._failures: dict[Key, _Failures] = {}
         self._serial = itertools.count()
         self._stirred = asyncio.Event()
@@ -43,23 +50,26 @@ class Queue:
 
     def wake(self, key: Key, after: float = 0.0) -> None:
         """Ask for a look at a key in that many seconds. Of several wakes the earliest counts; none cuts a refusal's wait short."""
+        if key in self._news:
+            return
         not_before = self._failures[key].not_before if key in self._failures else 0.0
         due = max(_now() + after, not_before)
-        if due >= self._due.get(key, float("inf")):
-            return
-        self._due[key] = due
-        self._enqueue(key)
+        if due <= _now():
+            self._dates.pop(key, None)
+            self._news[key] = None
+            self._stirred.set()
+        elif due < self._dates.get(key, float("inf")):
+            self._date(key, due)
 
     async def take(self) -> Key | None:
-        """Return the key that is due for longest, once one is, and hold it; None when the queue is closed."""
+        """Return the key whose turn it is, once there is one, and hold it; None when the queue is closed."""
         while not self._closed:
-            if (key := self._first_due()) is not None:
-                del self._due[key]
-                self._held.add(key)
+            if (key := self._next()) is not None:
                 return key
             self._stirred.clear()
+            free = sum(self._held.values()) < BY_CLOCK
             try:
-                async with asyncio.timeout_at(self._order[0][0] if self._order else None):
+                async with asyncio.timeout_at(self._calendar[0][0] if self._calendar and free else None):
                     await self._stirred.wait()
             except TimeoutError:
                 continue
@@ -87,37 +97,51 @@ class Queue:
             delay = max(delay, retry_after + FIRST_RETRY * self._jitter())
         failures.count = min(failures.count + 1, 32)
         failures.not_before = _now() + min(delay, max(retry_after or 0.0, FIRST_RETRY))
-        if key in self._due:
-            self._due[key] = max(self._due[key], failures.not_before)
+        if key in self._news or self._dates.get(key, float("inf")) < failures.not_before:
+            self._news.pop(key, None)
+            self._date(key, failures.not_before)
         self.wake(key, delay)
         self._let_go(key)
         return delay
 
     def depth(self) -> int:
         """Return how many keys are due and held by nobody."""
-        now = _now()
-        return sum(due <= now and key not in self._held for key, due in self._due.items())
+        due = [*self._news, *(key for key, date in self._dates.items() if date <= _now())]
+        return sum(key not in self._held for key in due)
 
     def _let_go(self, key: Key) -> None:
-        self._held.discard(key)
-        if key in self._due:
-            self._enqueue(key)
-
-    def _enqueue(self, key: Key) -> None:
-        heapq.heappush(self._order, (self._due[key], next(self._serial), key))
+        self._held.pop(key, None)
+        if key in self._dates:
+            self._date(key, self._dates[key])
         self._stirred.set()
 
-    def _first_due(self) -> Key | None:
-        """Drop entries that an earlier wake or a holder overtook, and take the first one off the order if it is due."""
-        while self._order:
-            due, _, key = self._order[0]
-            if key in self._held or self._due.get(key) != due:
-                heapq.heappop(self._order)
-            elif due <= _now():
-                heapq.heappop(self._order)
-                return key
+    def _date(self, key: Key, due: float) -> None:
+        self._dates[key] = due
+        heapq.heappush(self._calendar, (due, next(self._serial), key))
+        self._stirred.set()
+
+    def _next(self) -> Key | None:
+        """Choose between the first look by the clock and the first news, and hold what is chosen."""
+        dated = self._first_date()
+        fresh = next((key for key in self._news if key not in self._held), None)
+        by_clock = sum(self._held.values())
+        if dated is not None and (by_clock == 0 or (fresh is None and by_clock < BY_CLOCK)):
+            del self._dates[dated]
+            self._held[dated] = True
+            return dated
+        if fresh is not None:
+            del self._news[fresh]
+            self._held[fresh] = False
+        return fresh
+
+    def _first_date(self) -> Key | None:
+        """Drop entries that an earlier wake or a holder overtook, and return the first key of the calendar if it is due."""
+        while self._calendar:
+            due, _, key = self._calendar[0]
+            if key in self._held or self._dates.get(key) != due:
+                heapq.heappop(self._calendar)
             else:
-                return None
+                return key if due <= _now() else None
         return None
 
 

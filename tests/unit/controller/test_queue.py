@@ -1,10 +1,10 @@
-"""The keyed queue: coalescing, one holder a key, first due first out, back-off."""
+"""The keyed queue: coalescing, one holder a key, news before looks by the clock, back-off."""
 
 import asyncio
 
 import pytest
 
-from rehearsal.controller.queue import FIRST_RETRY, LAST_RETRY, Queue
+from rehearsal.controller.queue import BY_CLOCK, FIRST_RETRY, LAST_RETRY, Queue
 from tests.unit.controller.virtual_time import now, virtual_time
 
 A, B, C = ("ns", "a"), ("ns", "b"), ("ns", "c")
@@ -32,14 +32,70 @@ async def test_many_wakes_of_a_key_are_one() -> None:
 
 
 @virtual_time
-async def test_keys_come_in_the_order_in_which_they_fell_due() -> None:
+async def test_news_comes_in_the_order_in_which_it_came() -> None:
     queue = Queue()
-    queue.wake(C, after=2)
-    queue.wake(A)
-    queue.wake(B, after=1)
+    for key in (B, A, C):
+        queue.wake(key)
+    assert [await queue.take() for _ in range(3)] == [B, A, C]
+
+
+@virtual_time
+async def test_looks_by_the_clock_come_in_the_order_of_their_dates() -> None:
+    queue = Queue()
+    for key, after in ((C, 3), (A, 1), (B, 2)):
+        queue.wake(key, after)
     await asyncio.sleep(5)
-    queue.wake(("ns", "late"))
-    assert [await queue.take() for _ in range(4)] == [A, B, C, ("ns", "late")]
+    assert [await queue.take() for _ in range(BY_CLOCK)] == [A, B]
+    queue.done(A)
+    assert await queue.take() == C
+
+
+@pytest.mark.fault(25)
+@virtual_time
+async def test_news_waits_for_one_look_by_the_clock_and_no_more() -> None:
+    queue = Queue()
+    for key in (A, B):
+        queue.wake(key, after=1)
+    await asyncio.sleep(2)
+    queue.wake(C)
+    assert [await queue.take() for _ in range(3)] == [A, C, B]
+
+
+@pytest.mark.fault(25)
+@virtual_time
+async def test_under_news_without_end_looks_by_the_clock_still_come() -> None:
+    queue, seen = Queue(), []
+    queue.wake(A, after=1)
+    await asyncio.sleep(2)
+    for _ in range(4):
+        queue.wake(B)
+        queue.wake(C)
+        seen.append(key := await queue.take())
+        queue.done(key)
+    assert A in seen
+
+
+@virtual_time
+async def test_news_of_a_key_that_had_a_date_needs_no_second_look() -> None:
+    queue = Queue()
+    queue.wake(A, after=5)
+    queue.wake(A)
+    assert await queue.take() == A
+    queue.done(A)
+    assert await nothing_comes(queue, 3600)
+
+
+@virtual_time
+async def test_a_look_by_the_clock_waits_until_one_of_the_few_at_work_is_over() -> None:
+    queue = Queue()
+    for key in (A, B, C):
+        queue.wake(key, after=1)
+    held = [await queue.take() for _ in range(BY_CLOCK)]
+    taker = asyncio.create_task(queue.take())
+    await asyncio.sleep(60)
+    assert not taker.done()
+    queue.done(held[0])
+    assert await taker == C
 
 
 @pytest.mark.fault(25)
