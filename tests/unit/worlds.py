@@ -70,6 +70,7 @@ def as_seen(manifest: dict[str, Any], state: JobState = JobState.RUNNING, **chan
         "state": state,
         "created_at": "2026-01-01T11:00:00Z",
         "activated_at": "2026-01-01T11:00:00Z",
+        "deadline": manifest["spec"]["activeDeadlineSeconds"],
         "started_at": "2026-01-01T11:00:00Z",
         "finished_at": None if state.live else "2026-01-01T11:30:00Z",
     }

@@ -24,7 +24,9 @@ class S3Store(ApiModel):
 
     bucket: str = Field(min_length=3, max_length=63)
     prefix: str = Field("", description="Keys start with it.")
-    endpoint: str | None = Field(None, description="URL of an S3-compatible server; addressed by path.")
+    endpoint: str | None = Field(
+        None, pattern=r"^https?://[^\s@]+$", description="URL of an S3-compatible server; addressed by path."
+    )
     region: str | None = None
     secret: str | None = Field(
         None,

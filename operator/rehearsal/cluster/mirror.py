@@ -39,7 +39,7 @@ class Mirror:
         self._cluster = cluster
         self._memory = Memory(OURS)
         self._refreshing = asyncio.Lock()
-        self._filled = False
+        self._filled: set[str | None] = set()
         self._changed: set[Key] = set()
 
     def note(self, type: str | None, item: Manifest) -> Key | None:
@@ -62,7 +62,7 @@ class Mirror:
         async with self._refreshing:
             for kind, labels in OURS.items():
                 await self._refresh(kind, namespace, labels)
-            self._filled = True
+            self._filled.add(namespace)
             changed, self._changed = self._changed, set()
             return changed
 
@@ -77,7 +77,7 @@ class Mirror:
         """Return the objects of a namespace (None: of all) that carry all these labels, oldest first."""
         if kind not in OURS:
             return await self._cluster.list(kind, namespace, labels)
-        self._check_filled()
+        self._check_filled(namespace)
         return self._memory.select(kind, namespace, labels)
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -104,7 +104,7 @@ class Mirror:
 
     async def pods(self, namespace: str, job_uid: str) -> Manifests:
         """Return the pods that the Job of that UID controls, oldest first."""
-        self._check_filled()
+        self._check_filled(namespace)
         return self._memory.owned("Pod", namespace, job_uid)
 
     async def events(self, namespace: str, uid: str) -> Manifests:
@@ -152,9 +152,9 @@ class Mirror:
         self.note(None, item)
         return slim(item)
 
-    def _check_filled(self) -> None:
-        if not self._filled:
-            raise Unavailable("the mirror has not been filled yet")
+    def _check_filled(self, namespace: str | None) -> None:
+        if not self._filled & {namespace, None}:
+            raise Unavailable(f"the mirror does not hold {namespace or 'all namespaces'} yet")
 
 
 def _is_ours(item: Manifest) -> bool:

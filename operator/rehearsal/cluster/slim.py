@@ -12,7 +12,7 @@ from rehearsal.cluster.port import Manifest
 
 _PREFIX = "rehearsal.dev/"
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels")
-_POD_STATUS = ("phase", "reason", "message", "conditions")
+_POD_STATUS = ("phase", "reason", "message", "startTime", "conditions")
 _CONTAINER = ("name", "state", "lastState", "ready", "started", "restartCount")
 _WINDOW = -13
 """Raw deflate with a window of 8 kB, more than most objects: the default of 32 kB takes longer to set up than to use."""
@@ -26,7 +26,11 @@ def slim(item: Manifest) -> Manifest:
             metadata = _only(item["metadata"], (*_METADATA, "ownerReferences"))
             annotations = item["metadata"].get("annotations") or {}
             metadata["annotations"] = {key: value for key, value in annotations.items() if key.startswith(_PREFIX)}
-            return kept | {"metadata": metadata, "spec": _only(item["spec"], ("suspend",)), "status": item.get("status") or {}}
+            return kept | {
+                "metadata": metadata,
+                "spec": _only(item["spec"], ("activeDeadlineSeconds", "suspend")),
+                "status": item.get("status") or {},
+            }
         case "Pod":
             metadata = _only(item["metadata"], (*_METADATA, "ownerReferences"))
             return kept | {"metadata": metadata, "spec": _only(item["spec"], ("nodeName",)), "status": _pod_status(item)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import AlreadyExists, Cluster, ClusterError
+from rehearsal.controller.announce import events
 from rehearsal.controller.bounds import bounded
 from rehearsal.controller.conditions import stalled
 from rehearsal.controller.observe import Run
@@ -37,7 +38,8 @@ async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatu
         await cluster.patch_status("ReconstructionRun", run.namespace, run.name, patch, run.resource_version)
     for job in plan.delete:
         await cluster.delete("Job", run.namespace, job.name, job.uid)
-    for event in plan.events if changed else ():
+    told = plan.events if status is plan.status else events(run, status, now)
+    for event in told if changed else ():
         with suppress(ClusterError):  # told already, or not to be told: what was done stands
             await cluster.emit(event)
     return status

@@ -55,6 +55,9 @@ def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, 
     entry = ledger.seen(entry, job)
     status = put(status, entry)
     if entry.state is State.SUCCEEDED and job and job.termination:
+        if unnamed := external_inputs(world.spec).keys() - job.termination.inputs.keys():
+            words = f"ReleaseMismatch: preflight did not name {', '.join(sorted(unnamed))}: use images of the same release"
+            return put(status, entry.model_copy(update={"state": State.FAILED, "message": words})), ()
         return ledger.pin(status, key, job.termination, external_inputs(world.spec)), ()
     if entry.state is State.FAILED or (job and job.attempt == entry.attempt):
         return status, ()
@@ -71,9 +74,9 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
         entry = _entry(world, status, stage)
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
         entry = ledger.seen(entry, job)
-        asked = job.termination.another_round if job and job.state is JobState.COMPLETE and job.termination else None
-        if asked and entry.sealed is None:
-            rounds, entry = max(rounds, asked), ledger.again(entry)
+        if entry.sealed is None:
+            rounds = max(rounds, _asked(world, stage))
+            entry = ledger.again(entry) if job and _another_round(job) else entry
         entries.append(entry)
     looked = [stage for stage in status.stages if stage.name == PREFLIGHT.name]
     more = rounds > status.rounds
@@ -83,11 +86,21 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
     return world, ledger.void(status, world.jobs)
 
 
+def _asked(world: World, stage: Stage) -> int:
+    """Return the most rounds of elicitation that a Job of this stage asked for, an earlier generation's Job too."""
+    return max((_another_round(job) for job in world.jobs if job.fingerprint == world.known[stage.name]), default=0)
+
+
+def _another_round(job: JobView) -> int:
+    return (job.termination.another_round or 0) if job.state is JobState.COMPLETE and job.termination else 0
+
+
 def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
     """The stage's entry under its present fingerprint, with the reason it is what it is."""
     fingerprint, before = world.known[stage.name], status.stage(stage.name)
     entry = before if before and before.fingerprint == fingerprint else _new_entry(world, status, stage, before)
-    if other := share.result(fingerprint, world.rivals):
+    # Told once: a seal that a reader found missing is not believed again on the word of the Job that made it.
+    if not entry.attempt and (other := share.result(fingerprint, world.rivals)):
         digest_ = other.termination.manifest_digest if other.termination else None
         return ledger.reused(entry, digest_, f"run {other.run} has just computed it")
     return ledger.reused(entry, status.found.get(stage.name))
@@ -152,15 +165,19 @@ def outdated(world: World) -> tuple[JobView, ...]:
     return tuple(job for job in live(world.jobs) if job.stage == PREFLIGHT.name and job.fingerprint != key)
 
 
-def stale(world: World) -> tuple[JobView, ...]:
-    """Jobs that are no longer wanted, that wait for a pod under knobs that were corrected since, or that would try for ever."""
+def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
+    """Return Jobs that nobody needs: of another fingerprint, of a stage that is sealed meanwhile, waiting under old knobs, hopeless."""
     wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
     found = [job for job in world.jobs if job.hopeless and not job.deleting]
     for job in live(world.jobs):
         if job.stage == PREFLIGHT.name:
             continue
-        stage = wanted.get((job.stage, job.fingerprint))
-        if stage is None or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage)):
+        stage, entry = wanted.get((job.stage, job.fingerprint)), status.stage(job.stage)
+        if (
+            stage is None
+            or (entry and entry.sealed)
+            or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage))
+        ):
             found.append(job)
     return (*found, *outdated(world))
 

@@ -72,7 +72,6 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.request_timeout = 30
     chosen.networking.enforce_retry_after = True
     chosen.networking.error_backoffs = Backoffs()
-    chosen.watching.chunk_size = 200
     chosen.watching.connect_timeout = 10
     # A server ends a watch after five minutes, and one that it forgets is ended here; between them bookmarks come by the minute.
     chosen.watching.server_timeout = 300

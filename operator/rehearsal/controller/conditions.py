@@ -42,7 +42,7 @@ def idle(status: RunStatus) -> RunStatus:
     return status.model_copy(update={"stages": stages})
 
 
-def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: float, now: datetime, pinned: bool) -> RunStatus:
+def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime, pinned: bool) -> RunStatus:
     """Return the status with its conditions and progress, as its stages tell. `pinned`: preflight has answered."""
     status = measured(status, now)
     failed = [stage for stage in status.stages if stage.state is State.FAILED]
@@ -54,7 +54,7 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: flo
         status = status.model_copy(update={"summary": "Complete", "result": _result(status)})
         words = f"{len(ran)} of {len(status.stages)} stages ran for this run"
         return _set(status, run, {"Complete", "Ready"}, "Complete", words, now)
-    if stuck := _overdue(at_work, jobs, deadline, now) or _disrupted(at_work, jobs):
+    if stuck := _overdue(at_work, jobs, now) or _disrupted(at_work, jobs):
         return stalled(status, run, *stuck, now)
     waiting = [stage for stage in at_work if stage.state is State.WAITING and stage.message]
     if waiting and all(stage.state is State.WAITING for stage in at_work):
@@ -63,11 +63,11 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], deadline: flo
     return _set(status, run, {"Reconciling"}, "Running", words, now)
 
 
-def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], deadline: float, now: datetime) -> tuple[str, str] | None:
+def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], now: datetime) -> tuple[str, str] | None:
     """A Job's deadline is Kubernetes' to enforce, from when it was let run; one that lives on says that nobody does."""
     for stage in stages:
-        since = next((job.activated_at for job in jobs if job.name == stage.job), None)
-        if since and moment(since) + timedelta(seconds=deadline) + GRACE < now:
+        job = next((job for job in jobs if job.name == stage.job), None)
+        if job and job.activated_at and job.deadline and moment(job.activated_at) + timedelta(seconds=job.deadline) + GRACE < now:
             return "DeadlineIgnored", f"{stage.name}: its Job is past its deadline and neither complete nor failed"
     return None
 

@@ -39,7 +39,8 @@ class JobView:
     """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container.
 
     `hopeless`: the cluster would go on trying, and it counts as failed. `disrupted`: pods that were drained or preempted.
-    `activated_at`: when the Job was let run; `started_at`: when a node took its first pod, and devices were held.
+    `deadline`: seconds it may live from `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and
+    devices were held.
     """
 
     name: str
@@ -61,9 +62,16 @@ class JobView:
     termination: Termination | None = None
     progress: Progress | None = None
     disrupted: int = 0
+    deadline: int | None = None
     activated_at: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
+
+
+def is_ours(job: Mapping[str, Any]) -> bool:
+    """Tell whether a Job carries all that the operator writes on one; a copy made by hand may carry the labels alone."""
+    annotations = job["metadata"].get("annotations") or {}
+    return all(f"{LABEL}/{name}" in annotations for name in ("fingerprint", "attempt", "execution", "devices"))
 
 
 async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures: bool, words: bool = True) -> JobView:
@@ -95,6 +103,7 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         termination=_termination(pods, state),
         progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,
         disrupted=sum(_disrupted(pod) for pod in pods),
+        deadline=(job.get("spec") or {}).get("activeDeadlineSeconds"),
         activated_at=status.get("startTime"),
         started_at=_placed(pods) or (None if state.live else status.get("startTime")),
         finished_at=status.get("completionTime") or _transition(conditions),
@@ -102,11 +111,15 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
 
 
 def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]]) -> JobState:
-    if "Complete" in conditions:
-        return JobState.COMPLETE
-    if "Failed" in conditions:
-        return JobState.FAILED
-    return JobState.RUNNING if any(_started(pod) for pod in pods) else JobState.WAITING
+    """Where a Job stands. One that ended has no pod at work: where one is still seen, its end and last word are yet to come."""
+    ended = bool(conditions.keys() & {"Complete", "Failed"})
+    if ended and not any(_at_work(pod) for pod in pods):
+        return JobState.COMPLETE if "Complete" in conditions else JobState.FAILED
+    return JobState.RUNNING if ended or any(_started(pod) for pod in pods) else JobState.WAITING
+
+
+def _at_work(pod: Mapping[str, Any]) -> bool:
+    return pod["status"].get("phase") in ("Pending", "Running") and "deletionTimestamp" not in pod["metadata"]
 
 
 def _started(pod: Mapping[str, Any]) -> bool:

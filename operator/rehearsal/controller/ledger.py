@@ -44,7 +44,12 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
             figures["disrupted"] = job.disrupted
         return entry.model_copy(update={"state": State.RUNNING, **figures})
     if job.state is JobState.FAILED:
-        ended = {"finished_at": job.finished_at, "exit_code": job.exit_code, "message": why_failed(job)}
+        ended = {
+            "finished_at": job.finished_at,
+            "exit_code": job.exit_code,
+            "message": why_failed(job),
+            "gpu_seconds": _gpu_seconds(job),
+        }
         return entry.model_copy(update={"state": State.FAILED, **ended})
     word = job.termination
     if word is None or not (word.manifest_digest or word.inputs or word.another_round):
@@ -74,14 +79,16 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
             "refused": word.refused,
             "facts": word.facts,
             "usage": word.usage,
-            "gpu_seconds": job.devices * seconds(job.started_at, job.finished_at, moment(job.finished_at))
-            if job.finished_at
-            else 0.0,
+            "gpu_seconds": _gpu_seconds(job),
             "done": total,
             "total": total,
             "message": "",
         }
     )
+
+
+def _gpu_seconds(job: JobView) -> float:
+    return job.devices * seconds(job.started_at, job.finished_at, moment(job.finished_at)) if job.finished_at else 0.0
 
 
 def why_failed(job: JobView) -> str:

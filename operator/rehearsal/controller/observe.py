@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.cluster.port import Cluster
-from rehearsal.controller.jobs import JobView, view
+from rehearsal.controller.jobs import JobView, is_ours, view
 from rehearsal.manifests.jobs import LABEL, fingerprint_label
 from rehearsal.pipeline.fingerprint import READ
 from rehearsal.pipeline.stage import Kind
@@ -54,7 +54,7 @@ async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, fi
     run = read_run(resource)
     figures = _figures_due(run.status, now, figures_every)
     jobs = await cluster.list("Job", namespace, {f"{LABEL}/run-uid": run.uid})
-    views = [await view(cluster, job, now, figures) for job in jobs]
+    views = [await view(cluster, job, now, figures) for job in jobs if is_ours(job)]
     return Observation(run, tuple(views), await _rivals(cluster, run, now))
 
 
@@ -90,7 +90,7 @@ async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, .
             continue
         labels = {f"{LABEL}/fingerprint": fingerprint_label(str(stage.fingerprint)), f"{LABEL}/store": store}
         same = await cluster.list("Job", run.namespace, labels)
-        others = [job for job in same if job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
+        others = [job for job in same if is_ours(job) and job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
         found += [await view(cluster, job, now, figures=False, words=False) for job in others]
     return tuple(found)
 

@@ -26,9 +26,10 @@ from rehearsal.controller.advance import (
     unrecorded,
 )
 from rehearsal.controller.announce import events
-from rehearsal.controller.jobs import JobView
+from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
+from rehearsal.controller.waiting import SETTLES_SECONDS
 from rehearsal.manifests.jobs import Order, build_job, job_name
 
 MOST_GONE = 100
@@ -80,9 +81,9 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
         return _plan(world, conditions.idle(status) if hopeless else status, order, live(jobs) if hopeless else outdated(world))
     world, status = advance(world, status)
     if any(stage.state is State.FAILED for stage in status.stages):
-        return _plan(world, status, (), stale(world))
+        return _plan(world, status, (), stale(world, status))
     status, orders, yielded = due(world, status)
-    return _plan(world, status, orders, (*stale(world), *yielded))
+    return _plan(world, status, orders, (*stale(world, status), *yielded))
 
 
 def _forget_gone(status: RunStatus, jobs: tuple[JobView, ...]) -> RunStatus:
@@ -113,7 +114,7 @@ def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tu
         status = put(status, entry.model_copy(update={"state": State.WAITING, "job": name, "message": ""}))
     status = ledger.fold_usage(status, delete, world.now)
     pinned = status.inputs_key == inputs_key(world.run)
-    status = conditions.of_run(status, world.run, world.jobs, world.platform.deadline_seconds, world.now, pinned)
+    status = conditions.of_run(status, world.run, world.jobs, world.now, pinned)
     status = throttled(world.run.status, status, world.platform.progress_seconds, world.now)
     plan = Plan(status, tuple(build_job(order, world.platform) for order in orders), delete)
     return _told(world.run, replace(plan, look_again=_look_again(world, plan)), world.now)
@@ -131,4 +132,11 @@ def _look_again(world: World, plan: Plan) -> float | None:
     waiting = [stage for stage in plan.status.stages if stage.state is State.WAITING]
     if any(stage.job is None for stage in waiting):
         return SHARING_SECONDS
+    if plan.create or any(job.state is JobState.WAITING and _settles(job, world.now) for job in world.jobs):
+        return SETTLES_SECONDS
     return WAITING_SECONDS if waiting else world.platform.progress_seconds
+
+
+def _settles(job: JobView, now: datetime) -> bool:
+    """Whether a Job is too young to be asked why it has no pod."""
+    return ledger.seconds(job.created_at, None, now) < SETTLES_SECONDS

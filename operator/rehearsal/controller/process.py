@@ -12,18 +12,22 @@ from rehearsal.api.messages import ExitCode
 from rehearsal.api.platform import Platform
 from rehearsal.cluster.kubernetes import KubernetesCluster
 from rehearsal.cluster.mirror import Mirror
-from rehearsal.cluster.port import ClusterError, Forbidden, Manifest
+from rehearsal.cluster.port import ClusterError, Manifest
 from rehearsal.controller.app import watch
 from rehearsal.controller.metrics import Metrics
 from rehearsal.controller.probe import serving
 from rehearsal.controller.queue import Key, Queue
 from rehearsal.controller.reconcile import Reconciled, reconcile
+from rehearsal.controller.scope import Scope
 from rehearsal.controller.sweep import Sweep
-from rehearsal.controller.trouble import tell_forbidden
+from rehearsal.controller.trouble import tell_refused
 from rehearsal.controller.visits import Visits
+from rehearsal.controller.waiters import Waiters
 
 WORKERS = 8
 """Runs looked at side by side: a visit mostly waits for the API server."""
+OWNER_FIRST_SECONDS = 1.0
+"""How much later than its own run those look that wait for a Job: its pod's word has come, and the next Job is the owner's."""
 GRACE_SECONDS = 10.0
 """Time to finish the visits that go on when the process is told to end."""
 
@@ -42,27 +46,28 @@ class Options:
 
 async def operate(options: Options) -> int:
     """Operate until a signal says to end; returns the exit code."""
-    stop, metrics, queue = asyncio.Event(), Metrics(), Queue()
+    stop, metrics, queue, waiters = asyncio.Event(), Metrics(), Queue(), Waiters()
     async with KubernetesCluster(on_call=metrics.api_call) as cluster:
         mirror = Mirror(cluster)
 
         async def look(key: Key) -> Reconciled | None:
-            return await reconcile(mirror, options.platform, *key, _now)
+            found = await reconcile(mirror, options.platform, *key, _now)
+            waiters.record(key, found.status if found else None)
+            return found
 
-        async def refresh() -> set[Key]:
-            changed = [await mirror.refresh(namespace) for namespace in options.namespaces or (None,)]
-            return set().union(*changed)
-
-        async def forbidden(key: Key, error: Forbidden) -> None:
+        async def refused(key: Key, error: ClusterError) -> None:
             with suppress(ClusterError):
-                await tell_forbidden(mirror, *key, error, _now())
+                await tell_refused(mirror, *key, error, _now())
 
         def seen(type_: str | None, item: Manifest) -> None:
             if key := mirror.note(type_, item):
                 queue.wake(key)
+            for waiter in waiters.of(item):
+                queue.wake(waiter, OWNER_FIRST_SECONDS)
 
-        visits = Visits(look, forbidden, queue, metrics)
-        sweep = Sweep(refresh, visits.undated, queue.wake, options.sweep_seconds, metrics)
+        scope = Scope(options.namespaces, mirror.refresh, metrics)
+        visits = Visits(look, refused, queue, metrics)
+        sweep = Sweep(scope.refresh, visits.undated, queue.wake, options.sweep_seconds, metrics)
         metrics.queue_depth(queue.depth)
 
         async def watch_once_swept() -> None:

@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from rehearsal.api.status import RunStatus, State
-from rehearsal.controller.ledger import moment, seconds, stamp
+from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.controller.ledger import moment, stamp
 
 WEIGHTS = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10}
 """Rough shares of a run's work, for one figure of progress; every other stage counts as one."""
@@ -11,14 +11,10 @@ WEIGHTS = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10
 
 def measured(status: RunStatus, now: datetime) -> RunStatus:
     """Return the status with its percent of weighted work done, and when the rest would end at the pace so far."""
-    done = whole = 0.0
-    for stage in status.stages:
-        weight = WEIGHTS.get(stage.name.partition("-")[0], 1)
-        whole += weight
-        share = 1.0 if stage.state.done else (stage.done / stage.total if stage.total else 0.0)
-        done += weight * min(share, 1.0)
+    whole = sum(_weight(stage) for stage in status.stages)
+    done = whole - sum(_weight(stage) * _open_share(stage) for stage in status.stages)
     percent = int(100 * done / whole) if whole else 0
-    left = _seconds_left(status, percent, now)
+    left = _seconds_left(status)
     eta = stamp(now + timedelta(seconds=left)) if left is not None else None
     figures = {"progress": percent, "eta": eta, "remaining": in_words(left), "summary": summary(status)}
     return status.model_copy(update=figures)
@@ -51,13 +47,23 @@ def in_words(left: float | None) -> str:
     return f"{minutes}m" if minutes else f"{int(left)}s"
 
 
-def _seconds_left(status: RunStatus, percent: int, now: datetime) -> float | None:
-    """An estimate from the pace since the first stage of this run started; none before a twentieth is done."""
-    starts = [stage.started_at for stage in status.stages if stage.started_at and stage.state is not State.REUSED]
-    if not starts or not 5 <= percent < 100:
-        return None
-    elapsed = seconds(min(starts, key=moment), None, now)
-    return elapsed * (100 - percent) / percent
+def _seconds_left(status: RunStatus) -> float | None:
+    """An estimate: the open work at the pace of the stages that run now. None while none of them tells its pace."""
+    running = [stage for stage in status.stages if stage.state is State.RUNNING and stage.total]
+    pace = sum(_weight(stage) * stage.per_second / stage.total for stage in running)
+    left = sum(_weight(stage) * _open_share(stage) for stage in status.stages)
+    return left / pace if pace else None
+
+
+def _weight(stage: StageStatus) -> int:
+    return WEIGHTS.get(stage.name.partition("-")[0], 1)
+
+
+def _open_share(stage: StageStatus) -> float:
+    """Return how much of a stage is left to do, between 0 and 1."""
+    if stage.state.done:
+        return 0.0
+    return 1.0 - min(stage.done / stage.total, 1.0) if stage.total else 1.0
 
 
 def throttled(before: RunStatus, after: RunStatus, every: float, now: datetime) -> RunStatus:

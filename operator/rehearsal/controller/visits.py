@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from rehearsal.cluster.port import ClusterError, Conflict, Forbidden, Invalid, Unavailable
+from rehearsal.cluster.port import ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from rehearsal.controller.metrics import Metrics
 from rehearsal.controller.queue import Key, Queue
 from rehearsal.controller.reconcile import Reconciled
@@ -21,11 +21,11 @@ class Visits:
     def __init__(
         self,
         reconcile: Callable[[Key], Awaitable[Reconciled | None]],
-        forbidden: Callable[[Key, Forbidden], Awaitable[None]],
+        refused: Callable[[Key, ClusterError], Awaitable[None]],
         queue: Queue,
         metrics: Metrics,
     ) -> None:
-        self._reconcile, self._forbidden, self._queue, self._metrics = reconcile, forbidden, queue, metrics
+        self._reconcile, self._refused, self._queue, self._metrics = reconcile, refused, queue, metrics
         self._undated: set[Key] = set()
         self._troubles: dict[Key, str] = {}
 
@@ -46,6 +46,8 @@ class Visits:
                 found = await self._reconcile(key)
         except Conflict as error:
             result = self._conflict(key, error)
+        except NotFound as error:  # as a rule the run was deleted in between, and the next look says so
+            result = await self._failed(key, error) if key in self._troubles else self._conflict(key, error)
         except Exception as error:  # noqa: BLE001 - whatever one run meets, the next one is visited
             result = await self._failed(key, error)
         else:
@@ -67,7 +69,7 @@ class Visits:
             self._undated.add(key)
         return "done"
 
-    def _conflict(self, key: Key, error: Conflict) -> str:
+    def _conflict(self, key: Key, error: Conflict | NotFound) -> str:
         """Somebody wrote in between: look again at once, and later where that happens again and again."""
         if self._troubles.get(key) != "Conflict":
             self._troubles[key] = "Conflict"
@@ -86,8 +88,8 @@ class Visits:
         if self._troubles.get(key) != words:
             self._troubles[key] = words
             log.error("%s/%s: %s; looked at again in %.0f s", *key, words, again, exc_info=error if kind == "Bug" else None)
-            if isinstance(error, Forbidden):
-                await self._forbidden(key, error)
+        if isinstance(error, Forbidden | Invalid):
+            await self._refused(key, error)
         return kind.lower()
 
 

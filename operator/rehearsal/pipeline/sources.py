@@ -42,7 +42,7 @@ class Sources:
             self.external[name] = uri
             self.models[name] = Source(external=name)
             return
-        stage = f"fetch-{name.removeprefix('model-').removesuffix('Model')}"
+        stage = "fetch-base" if name == "baseModel" else f"fetch-{name}"
         fetch = self.fetches.setdefault(uri, Stage(stage, Kind.FETCH, fields={"uri": uri}, subject="model"))
         self.models[name] = Source(stage=fetch.name)
 

@@ -310,7 +310,7 @@ async def test_what_a_refresh_found_out_before_it_failed_is_told_by_the_next_one
     world.around["Pod"] = fail, _nothing
     with pytest.raises(Unavailable):
         await mirror.refresh(None)
-    with pytest.raises(Unavailable, match="not been filled"):
+    with pytest.raises(Unavailable, match="does not hold"):
         await mirror.list("Job", None, {})
     assert await mirror.refresh(None) == {("a", "first")}
 

@@ -125,3 +125,12 @@ def test_a_preflight_of_an_earlier_generation_is_stopped_also_when_the_present_o
     run, first = started()
     stuck = replace(as_seen(look(a_run()).create[0], JobState.WAITING), fingerprint="of an earlier generation")
     assert stuck in look(run, stuck, *[as_seen(m) for m in first.create]).delete
+
+
+def test_time_left_is_told_by_the_pace_of_what_runs_and_not_by_what_was_reused() -> None:
+    run, first = started()
+    jobs = [as_seen(m, progress=Progress(done=50, total=100, per_second=0.5)) for m in first.create]
+    status = look(run, *jobs).status
+    weights = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10}
+    left = sum(weights.get(s.name.partition("-")[0], 1) * (0.5 if s.done else 1.0) for s in status.stages)
+    assert status.remaining == in_words(left / (20 * 0.5 / 100))

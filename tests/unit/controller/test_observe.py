@@ -138,6 +138,16 @@ async def test_of_a_complete_job_a_successful_pods_word_counts() -> None:
     assert view.termination.manifest_digest == "d"
 
 
+@pytest.mark.fault(9)
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+async def test_a_job_whose_end_is_seen_before_its_pods_is_not_over_until_the_pod_has_had_its_say(end: str) -> None:
+    over = {"conditions": [{"type": end, "status": "True"}]}
+    assert (await seen(Canned(over, pod("Running")))).state is JobState.RUNNING
+    leaving = pod("Running") | {"metadata": {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert (await seen(Canned(over, leaving))).state is JobState(end)
+    assert (await seen(Canned(over))).state is JobState(end)
+
+
 async def test_of_a_failed_job_the_last_dead_container_counts_init_containers_too() -> None:
     load = ended(64, Termination(reason="ModelUnusable", message="a pickle"), name="load-model")
     job = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:10:00Z", "message": "policy"}]}

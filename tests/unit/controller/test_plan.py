@@ -269,6 +269,30 @@ def test_an_edit_starts_again_with_one_round_of_elicitation() -> None:
     assert look(carried_out(run, asked), preflight_done(asked.create[0])).status.rounds == 1
 
 
+def test_an_edit_in_a_later_round_of_elicitation_leaves_that_round_alone() -> None:
+    run = a_run()
+    run = replace(run, status=pinned(run, elicit="1" * 64, **{"evaluate-base": "2" * 64}))
+    first = look(run)
+    short = as_seen(first.create[0], JobState.COMPLETE, termination=Termination(another_round=2))
+    second = look(carried_out(run, first), short)
+    running = as_seen(second.create[0])
+    edited = replace(carried_out(run, second), generation=2, spec=a_spec(training={"learningRate": 2e-6}))
+    asked = look(edited, short, running)
+    plan = look(carried_out(edited, asked), short, running, preflight_done(asked.create[0], {"elicit": "1" * 64}))
+    assert plan.status.rounds == 2
+    assert not plan.delete
+    assert "filter" not in created(plan)
+
+
+def test_a_preflight_of_another_release_fails_the_run_in_words() -> None:
+    run = a_run()
+    asked = look(run)
+    odd = as_seen(asked.create[0], JobState.COMPLETE, termination=Termination(inputs={"baseModel": "b" * 64}))
+    plan = look(carried_out(run, asked), odd)
+    assert is_true(plan.status, "Failed")
+    assert "ReleaseMismatch: preflight did not name domain" in plan.status.condition("Failed").message  # type: ignore[union-attr]
+
+
 def test_filter_that_falls_short_adds_a_round_of_elicitation_and_runs_again_after_it() -> None:
     run = a_run()
     run = replace(run, status=pinned(run, elicit="1" * 64, **{"evaluate-base": "2" * 64}))
@@ -311,6 +335,15 @@ def test_a_store_that_the_platform_does_not_have_is_refused_by_name() -> None:
 @pytest.mark.fault(16)
 def test_a_run_under_deletion_creates_nothing() -> None:
     assert not look(a_run(deleting=True)).create
+
+
+@pytest.mark.fault(66)
+def test_why_a_job_has_no_pod_is_asked_once_it_has_had_time_to_get_one_and_then_now_and_then() -> None:
+    first = look(a_run())
+    young = as_seen(first.create[0], JobState.WAITING, created_at="2026-01-01T11:59:55Z")
+    old = replace(young, created_at="2026-01-01T11:59:45Z")
+    run = carried_out(a_run(), first)
+    assert [first.look_again, look(run, young).look_again, look(run, old).look_again] == [10, 10, 30]
 
 
 @pytest.mark.fault(24)

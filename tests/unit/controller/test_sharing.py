@@ -92,3 +92,21 @@ def test_a_stage_is_ordered_only_after_its_fingerprint_was_recorded() -> None:
     assert not first.create
     assert first.look_again == 0
     assert created(look(replace(run, status=first.status))) == ["elicit", "evaluate-base"]
+
+
+def test_a_seal_that_a_reader_found_missing_is_not_believed_again_on_the_other_runs_word() -> None:
+    run = a_pinned_run()
+    rivals = the_others_jobs(JobState.COMPLETE, termination=Termination(manifest_digest="a" * 64))
+    status = look(run, rivals=rivals).status
+    again = [stage.model_copy(update={"sealed": None, "state": State.PENDING, "attempt": 1}) for stage in status.stages]
+    plan = look(replace(run, status=status.model_copy(update={"stages": again})), rivals=rivals)
+    assert "elicit" in created(plan)
+
+
+def test_a_job_of_ours_that_waits_is_deleted_when_the_stage_is_sealed_meanwhile() -> None:
+    run = a_pinned_run()
+    first = look(run)
+    mine = tuple(as_seen(m, JobState.WAITING) for m in first.create)
+    rivals = the_others_jobs(JobState.COMPLETE, termination=Termination(manifest_digest="a" * 64))
+    plan = look(replace(run, status=first.status), mine, rivals)
+    assert {job.stage for job in plan.delete} == {"elicit", "evaluate-base"}

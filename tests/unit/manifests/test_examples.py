@@ -113,7 +113,7 @@ def test_only_the_fetching_pods_hold_the_hubs_token_and_only_the_endpoints_pods_
                 if "valueFrom" in env:
                     holders.setdefault(env["name"], set()).add(job["metadata"]["labels"]["rehearsal.dev/stage"])
     assert holders == {
-        "HF_TOKEN": {"fetch-base", "fetch-qwen", "fetch-suite"},
+        "HF_TOKEN": {"fetch-base", "fetch-model-qwen", "fetch-suite"},
         "OPENAI_API_KEY": {"respond-gpt4", "judge-gpt4"},
     }
 

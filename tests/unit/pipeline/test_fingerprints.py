@@ -27,6 +27,19 @@ def test_every_stage_reads_only_earlier_ones() -> None:
         earlier.add(stage.name)
 
 
+@pytest.mark.parametrize("name", ["base", "suite", "dataset", "model"])
+def test_a_members_name_gives_no_other_stages_name(name: str) -> None:
+    model = {"uri": "hf://owner/other@" + "b" * 40}
+    members = [{"name": "tuned", "base": True}, {"name": name, "model": model}]
+    spec = parsed(
+        baseModel={"uri": "hf://owner/base@" + "a" * 40},
+        rehearsal={"reconstructed": {"committee": {"members": members}}},
+        evaluation={"suite": "open-llm-leaderboard-v2"},
+    )
+    names = [stage.name for stage in stages_of(spec)]
+    assert len(set(names)) == len(names)
+
+
 def test_names_of_all_stages_differ_and_fingerprints_too() -> None:
     stages = stages_of(parsed(), rounds=2)
     assert len({stage.name for stage in stages}) == len(stages)
