@@ -1,5 +1,6 @@
 """A worker's last word fits what Kubernetes keeps, and can always be read."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,12 +13,15 @@ from tests.unit.worlds import parsed
 LONG = "n" * 32
 
 
-def test_preflights_answer_fits_at_the_bounds_of_the_spec() -> None:
-    members = [{"name": "base", "base": True}, *({"name": f"{i}{LONG[1:]}", "model": {"uri": f"store://{i}"}} for i in range(5))]
+@pytest.mark.parametrize("scheme", ["store://{}", "hf://owner/name@{:0>40}"])
+def test_preflights_answer_fits_at_the_bounds_of_the_spec(scheme: str) -> None:
+    models = [{"name": f"{i}{LONG[1:]}", "model": {"uri": scheme.format(i)}} for i in range(5)]
+    members = [{"name": LONG, "base": True}, *models]
     tasks = [{"name": f"{i}{LONG[1:]}", "uri": f"store://{i}"} for i in range(8)]
     spec = parsed(
+        baseModel={"uri": scheme.format(9)},
         rehearsal={"reconstructed": {"committee": {"members": members}}},
-        evaluation={"tasks": tasks},
+        evaluation={"tasks": tasks, "suite": "open-llm-leaderboard-v2"},
         categories={"uri": "store://categories.yaml"},
     )
     word = Termination(
