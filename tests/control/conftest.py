@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.control.given import Plane, open_plane
+from tests.control.operator_process import Operator
 from tests.control.player import Player
 
 
@@ -46,3 +47,10 @@ def served(plane: Plane) -> Plane:
     """The control plane, with our kind in it."""
     plane.apply(Path(__file__).parents[2] / "crds")
     return plane
+
+
+@pytest.fixture
+async def operator(served: Plane, namespace: str, tmp_path: Path) -> AsyncIterator[Operator]:
+    """The operator at work in the test's namespace."""
+    async with Operator(served, namespace, tmp_path) as operator:
+        yield operator

@@ -1,8 +1,6 @@
 """The operator as a real process against a real API server: from apply to Complete, deletion, hands that meddle. Pods are played."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +13,6 @@ from tests.control.pod_status import Pod
 from tests.control.story import SHORT, a_run, a_short_run, all_goes_well, jobs_of, resource_of, status_of, wait_for
 
 pytestmark = pytest.mark.control
-
-
-@pytest.fixture
-async def operator(served: Plane, namespace: str, tmp_path: Path) -> AsyncIterator[Operator]:
-    async with Operator(served, namespace, tmp_path) as operator:
-        yield operator
 
 
 def stages_with_jobs(plane: Plane, namespace: str) -> list[str]:
@@ -81,8 +73,8 @@ async def test_a_job_deleted_by_hand_is_made_again_and_those_of_a_finished_run_a
     await eventually(lambda: uid_of(served, namespace, lost.job) not in ("", job_uid_of(lost)), 20, "another Job is there")
     async with player.playing(all_goes_well(player)):
         before = await wait_for(served, namespace, "Complete")
-    served.kubectl("delete", "jobs", "--all", f"--namespace={namespace}")
     visits = operator.metric("rehearsal_reconciles_total")
+    served.kubectl("delete", "jobs", "--all", f"--namespace={namespace}")
     await eventually(lambda: operator.metric("rehearsal_reconciles_total") > visits, 10, "the deletions are seen")
     assert jobs_of(served, namespace) == []
     assert status_of(served, namespace).stages == before.stages
