@@ -1,5 +1,6 @@
 """An API server that fails, hangs, refuses, or was faster than the operator."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -48,7 +49,8 @@ async def test_a_call_that_fails_anywhere_deletes_nothing_fails_nothing_and_the_
             world = moment.fork()
             connection = Connection(world.cluster)
             connection.fail = (number, Unavailable("connection refused"), carried_out)
-            with pytest.raises(Unavailable):
+            # An event and a log are courtesies: what was done and what is known stand without them.
+            with suppress(Unavailable) if verb in ("emit", "log_tail") else pytest.raises(Unavailable):
                 await world.look(through=connection)
             assert not deleted(world)
             assert all(stage.state is not State.FAILED for stage in world.status().stages)

@@ -166,18 +166,15 @@ def outdated(world: World) -> tuple[JobView, ...]:
 
 
 def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
-    """Return Jobs that nobody needs: of another fingerprint, of a stage that is sealed meanwhile, waiting under old knobs, hopeless."""
+    """Return Jobs that nobody needs: of another fingerprint, of a stage that is reused meanwhile, waiting under old knobs, hopeless."""
     wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
     found = [job for job in world.jobs if job.hopeless and not job.deleting]
     for job in live(world.jobs):
         if job.stage == PREFLIGHT.name:
             continue
         stage, entry = wanted.get((job.stage, job.fingerprint)), status.stage(job.stage)
-        if (
-            stage is None
-            or (entry and entry.sealed)
-            or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage))
-        ):
+        reused = entry is not None and entry.state is State.REUSED
+        if stage is None or reused or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage)):
             found.append(job)
     return (*found, *outdated(world))
 
