@@ -5,10 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.control.conftest import plane
 from tests.control.given import Plane
-
-__all__ = ["plane"]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from tests.contract.cluster_jobs import NAMESPACE
 from tests.contract.s3_faults import Proxy, proxy_of
 from tests.contract.s3_server import S3Server, s3_server
 from tests.control.access import Access, Refused
-from tests.control.conftest import plane, served  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +56,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def research(served: Access) -> Access:  # noqa: F811 - the fixture
+def research(served: Access) -> Access:
     """The control plane, with an empty namespace for the test."""
     try:
         served.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})

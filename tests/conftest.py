@@ -1,4 +1,4 @@
-"""The control plane of a test session, a namespace a test, and who plays its pods."""
+"""The control plane of a test session, started when a test asks for it; a namespace a test; and who plays its pods."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ async def player(plane: Plane, namespace: str) -> AsyncIterator[Player]:
 @pytest.fixture(scope="session")
 def served(plane: Plane) -> Plane:
     """The control plane, with our kind in it."""
-    plane.apply(Path(__file__).parents[2] / "crds")
+    plane.apply(Path(__file__).parents[1] / "crds")
     return plane
 
 
