@@ -78,7 +78,7 @@ manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's valu
 	@PYTHONPATH=operator $(RUN)/python charts/values_schema.py > charts/rehearsal/values.schema.json
 
 .PHONY: bench-control
-bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 1,000 live runs: about twenty minutes, of an idle machine
+bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 1,000 live runs: about a quarter of an hour, of an idle machine
 	@$(RUN)/python -m tests.bench.control --runs 10 100 1000
 
 .PHONY: snapshots
