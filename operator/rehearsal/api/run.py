@@ -192,7 +192,10 @@ class RunSpec(SpecModel):
     categories: Categories | None = Field(None, description="Kinds of instruction, for the report.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="Where pods may run.")
     ttl_seconds_after_finished: int = Field(
-        86_400, ge=600, le=31_536_000, description="When finished Jobs are removed; never the run. Long enough for their end to be seen."
+        86_400,
+        ge=600,
+        le=31_536_000,
+        description="When finished Jobs are removed; never the run. Long enough for their end to be seen.",
     )
 
     @property

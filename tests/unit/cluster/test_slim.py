@@ -22,7 +22,13 @@ def test_of_a_job_stay_its_names_what_we_wrote_on_it_and_its_status():
 def test_of_a_pod_stay_where_it_is_and_how_its_containers_do():
     container = {"name": "main", "restartCount": 0, "state": {"running": {}}, "lastState": {}}
     started = {"startTime": "2026-01-01T00:00:00Z"}
-    status = {"phase": "Running", "conditions": [], **started, "containerStatuses": [container], "initContainerStatuses": [container]}
+    status = {
+        "phase": "Running",
+        "conditions": [],
+        **started,
+        "containerStatuses": [container],
+        "initContainerStatuses": [container],
+    }
     bulk = {"image": "registry/image:tag", "imageID": "sha256:0", "volumeMounts": []}
     metadata = {"name": "p", "namespace": "a", "uid": "u", "resourceVersion": "7", "deletionTimestamp": "2026-01-01T00:00:00Z"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | {"annotations": TASK, "managedFields": MANAGED}}
