@@ -30,11 +30,11 @@ class Release:
         self._helm("install", str(CHART), "--take-ownership", values=values)
 
     def upgrade(self, values: Manifest, chart: Path = CHART) -> None:
-        self._helm("upgrade", str(chart), values=values)
+        self._helm("upgrade", str(chart), "--force-conflicts", values=values)
 
     def rollback(self) -> None:
         """Go back to what was before the last upgrade."""
-        self._helm("rollback")
+        self._helm("rollback", "--force-conflicts")
 
     def uninstall(self) -> None:
         self._helm("uninstall")

@@ -63,6 +63,12 @@ async def cluster(adapter: Opened) -> AsyncIterator[Cluster]:
         yield opened
 
 
+def status_of(run):
+    """A run's status, without what its definition says where nobody has written any."""
+    status = run.get("status") or {}
+    return {key: value for key, value in status.items() if (key, value) != ("observedGeneration", 0)}
+
+
 async def test_what_is_created_is_there_with_what_the_server_adds(cluster):
     created = await cluster.create(run_of("first"))
     assert await cluster.get("ReconstructionRun", NAMESPACE, "first") == created
@@ -84,7 +90,7 @@ async def test_a_name_is_given_once(cluster):
 
 async def test_a_status_in_a_new_manifest_is_not_believed(cluster):
     created = await cluster.create(run_of("first") | {"status": {"phase": "Done"}})
-    assert not created.get("status")
+    assert status_of(created) == {}
 
 
 async def test_an_unknown_kind_is_refused(cluster):
@@ -136,7 +142,7 @@ async def test_a_status_is_merged_and_makes_no_new_generation(cluster):
     assert first["metadata"]["resourceVersion"] != version
     patch = {"inputs": {"y": "3"}, "usage": {"gpuHours": None}, "folded": ["c"], "rounds": None}
     second = await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", patch, first["metadata"]["resourceVersion"])
-    assert second["status"] == {"inputs": {"x": "1", "y": "3"}, "usage": {}, "folded": ["c"]}
+    assert status_of(second) == {"inputs": {"x": "1", "y": "3"}, "usage": {}, "folded": ["c"]}
     assert second["metadata"]["generation"] == 1
     assert second["spec"] == created["spec"]
 
@@ -147,7 +153,7 @@ async def test_a_status_for_a_version_that_is_no_more_is_a_conflict(cluster):
     await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"rounds": 1}, stale)
     with pytest.raises(Conflict):
         await cluster.patch_status("ReconstructionRun", NAMESPACE, "first", {"rounds": 2}, stale)
-    assert (await cluster.get("ReconstructionRun", NAMESPACE, "first"))["status"] == {"rounds": 1}
+    assert status_of(await cluster.get("ReconstructionRun", NAMESPACE, "first")) == {"rounds": 1}
 
 
 async def test_a_status_of_nothing_is_not_found(cluster):
