@@ -101,8 +101,7 @@ def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
     entry = before if before and before.fingerprint == fingerprint else _new_entry(world, status, stage, before)
     # Told once: a seal that a reader found missing is not believed again on the word of the Job that made it.
     if not entry.attempt and (other := share.result(fingerprint, world.rivals)):
-        digest_ = other.termination.manifest_digest if other.termination else None
-        return ledger.reused(entry, digest_, f"run {other.run} has just computed it")
+        return ledger.reused(entry, other.seal, f"run {other.run} has just computed it")
     return ledger.reused(entry, status.found.get(stage.name))
 
 

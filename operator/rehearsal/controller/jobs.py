@@ -67,6 +67,11 @@ class JobView:
     started_at: str | None = None
     finished_at: str | None = None
 
+    @property
+    def seal(self) -> str | None:
+        """The digest of the seal that it made or found, by its last word."""
+        return self.termination.manifest_digest if self.termination else None
+
 
 def is_ours(job: Mapping[str, Any]) -> bool:
     """Tell whether a Job carries all that the operator writes on one; a copy made by hand may carry the labels alone."""

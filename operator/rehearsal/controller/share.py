@@ -29,7 +29,7 @@ def owner(fingerprint: str, mine: JobView | None, rivals: Iterable[JobView], now
 def result(fingerprint: str, rivals: Iterable[JobView]) -> JobView | None:
     """Return another run's Job that has sealed this stage, if one was seen to."""
     done = (job for job in rivals if job.fingerprint == fingerprint and job.state is JobState.COMPLETE)
-    return next((job for job in done if job.termination and job.termination.manifest_digest), None)
+    return next((job for job in done if job.seal), None)
 
 
 def _promising(job: JobView, now: datetime) -> bool:
