@@ -60,7 +60,7 @@ test: lint unit control engines ## all tests: real engines, a real API server, a
 
 .PHONY: unit
 unit: $(ENVIRONMENT) tools ## the tests that start neither an engine nor a control plane
-	@$(RUN)/pytest -m "not engine and not control" -n 2 -q
+	@$(RUN)/pytest -m "not engine and not control and not cluster" -n 2 -q
 
 .PHONY: control
 control: $(ENVIRONMENT) tools ## the tests against a real API server and Job controller, two control planes at once
@@ -69,6 +69,14 @@ control: $(ENVIRONMENT) tools ## the tests against a real API server and Job con
 .PHONY: engines
 engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
+
+.PHONY: cluster
+cluster: $(ENVIRONMENT) $(GO) ## start a one-node Kubernetes cluster on this machine (root, Linux): see docs/cluster.md
+	@$(RUN)/python -m tests.onenode up
+
+.PHONY: cluster-down
+cluster-down: $(ENVIRONMENT) ## end it and leave nothing behind
+	@$(RUN)/python -m tests.onenode down
 
 .PHONY: manifests
 manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's values anew, after a change of the models
@@ -80,6 +88,10 @@ manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's valu
 .PHONY: bench-control
 bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 1,000 live runs: about a quarter of an hour, of an idle machine
 	@$(RUN)/python -m tests.bench.control --runs 10 100 1000
+
+.PHONY: e2e
+e2e: $(ENVIRONMENT) tools ## the product on a real cluster, KUBECONFIG's or make cluster's: images, chart, run, faults; about an hour
+	@$(RUN)/pytest tests/e2e/test_quickstart.py tests/e2e/test_gitops.py tests/e2e/test_faults.py tests/e2e/test_bad_input.py -m cluster -n 0 -v -s
 
 .PHONY: snapshots
 snapshots: $(ENVIRONMENT) ## write the pinned manifests and the page of faults anew, after a change that is meant

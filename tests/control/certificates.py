@@ -1,6 +1,7 @@
-"""The keys of one control plane: an authority, the certificates it signs for 127.0.0.1, and the key of service account tokens."""
+"""The keys of one control plane: an authority, the certificates it signs, and the key of service account tokens."""
 
 import datetime as dt
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,8 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-NAMES = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")])
-VALID = dt.timedelta(days=2)
+VALID = dt.timedelta(days=365)
 
 
 class Authority:
@@ -23,10 +23,11 @@ class Authority:
         root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.certificate.write_bytes(_pem(root.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Write a server's certificate for this machine and its key, and return the two paths."""
+    def issue(self, name: str, addresses: Sequence[str] = ("127.0.0.1",), group: str | None = None) -> tuple[Path, Path]:
+        """Write a certificate and its key, and return the two paths: a server's for its addresses, a client's for its group."""
         key = ec.generate_private_key(ec.SECP256R1())
-        draft = _certificate(_name(name), self._name, key.public_key()).add_extension(NAMES, critical=False)
+        alternatives = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address)) for address in addresses])
+        draft = _certificate(_name(name, group), self._name, key.public_key()).add_extension(alternatives, critical=False)
         certificate = self._folder / f"{name}.crt"
         certificate.write_bytes(_pem(draft.sign(self._key, hashes.SHA256())))
         return certificate, _write_key(self._folder / f"{name}.key", key)
@@ -37,8 +38,10 @@ def token_key(path: Path) -> Path:
     return _write_key(path, rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+def _name(text: str, group: str | None = None) -> x509.Name:
+    """A user by name, and by the group that Kubernetes reads from the organisation."""
+    groups = [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, group)] if group else []
+    return x509.Name([*groups, x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
 
 def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.control.access import Access, Manifest
 from tests.control.certificates import Authority, token_key
 from tests.control.component import Component, free_port
+from tests.control.flags import api_server_flags, controllers_flags, etcd_flags
 from tests.tools import tool
 
 START_SECONDS = 60.0
@@ -39,11 +40,11 @@ class ControlPlane(Access):
         authority = Authority(folder)
         self._port, self._token_key = free_port(), token_key(folder / "service-accounts.key")
         self._certificate = authority.issue("kube-apiserver")
-        self._etcd_url = f"http://127.0.0.1:{free_port()}"
         url, token = f"https://127.0.0.1:{self._port}", secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
         super().__init__(folder, component("kubectl"), url, authority.certificate, token)
-        self._etcd = self._start("etcd", self._etcd_flags())
+        self._etcd_port = free_port()
+        self._etcd = self._start("etcd", etcd_flags(folder, self._etcd_port, free_port()))
         self._serve()
         self._start_controllers()
 
@@ -79,60 +80,26 @@ class ControlPlane(Access):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _serve(self) -> None:
-        self._api_server = self._start("kube-apiserver", self._api_server_flags())
+        flags = [
+            *api_server_flags(self.folder, self._etcd_port, ("127.0.0.1", self._port), self._certificate, self._token_key),
+            "--authorization-mode=RBAC",
+            "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.0.0.0/24",
+        ]
+        self._api_server = self._start("kube-apiserver", flags)
         self._api_server.wait_until(self.is_ready, START_SECONDS)
 
     def _start_controllers(self) -> None:
-        self._controllers = self._start("kube-controller-manager", self._controllers_flags(), f"JOB_POD_FAILURE_BACKOFF={BACKOFF}")
-
-    def _start(self, name: str, flags: Sequence[str], *variables: str) -> Component:
-        return Component(["env", *variables, *component(name), *flags], self.folder / f"{name}.log", [self.folder])
-
-    def _etcd_flags(self) -> list[str]:
-        peer = f"http://127.0.0.1:{free_port()}"
-        return [
-            f"--data-dir={self.folder / 'etcd'}",
-            f"--listen-client-urls={self._etcd_url}",
-            f"--advertise-client-urls={self._etcd_url}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",
-            "--log-level=warn",
-        ]
-
-    def _api_server_flags(self) -> list[str]:
-        certificate, key = self._certificate
-        return [
-            f"--etcd-servers={self._etcd_url}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self._port}",
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
-            f"--token-auth-file={self.folder / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._token_key}",
-            f"--service-account-signing-key-file={self._token_key}",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            "--endpoint-reconciler-type=none",
-            "--kubelet-preferred-address-types=InternalIP",
-            "--profiling=false",
-        ]
-
-    def _controllers_flags(self) -> list[str]:
-        return [
-            f"--kubeconfig={self.kubeconfig}",
-            f"--controllers={','.join(CONTROLLERS)}",
-            f"--service-account-private-key-file={self._token_key}",
-            "--leader-elect=false",
-            "--secure-port=0",
+        flags = [
+            *controllers_flags(self.kubeconfig, CONTROLLERS, self._token_key),
             "--kube-api-qps=1000",
             "--kube-api-burst=2000",
             "--concurrent-job-syncs=20",
-            "--profiling=false",
         ]
+        self._controllers = self._start("kube-controller-manager", flags, f"JOB_POD_FAILURE_BACKOFF={BACKOFF}")
+
+    def _start(self, name: str, flags: Sequence[str], *variables: str) -> Component:
+        return Component(["env", *variables, *component(name), *flags], self.folder / f"{name}.log", [self.folder])
 
 
 def component(name: str) -> list[str]:

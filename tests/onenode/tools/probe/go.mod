@@ -1,0 +1,3 @@
+module rehearsal.dev/tests/probe
+
+go 1.26.0
