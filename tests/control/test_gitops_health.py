@@ -1,10 +1,8 @@
 """What Flux and Argo CD make of a run in every state, by Flux's own kstatus library and by our health script in Argo CD's own runtime."""
 
 import asyncio
-import json
 import re
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,30 +10,13 @@ import yaml
 
 from rehearsal.api.crd import GROUP, KIND, crd
 from rehearsal.cluster.port import Manifest
+from tests.control.gitops import Verdict, judged_by_argo_cd, judged_by_flux
 from tests.control.gitops_table import TABLE, Row
 from tests.control.given import Plane
 from tests.control.run_states import applied
-from tests.tools import ROOT, tool
 from tests.unit.worlds import a_spec
 
 pytestmark = pytest.mark.control
-
-Verdict = dict[str, str]
-GITOPS = ROOT / "charts" / "rehearsal" / "gitops"
-
-
-def by_flux(runs: Sequence[Manifest]) -> list[Verdict]:
-    return judge([tool("kstatus")], runs)
-
-
-def by_argo_cd(runs: Sequence[Manifest]) -> list[Verdict]:
-    return judge([tool("argohealth"), "--script", str(GITOPS / "health.lua"), "--kind", f"{GROUP}/{KIND}"], runs)
-
-
-def judge(command: Sequence[str], runs: Sequence[Manifest]) -> list[Verdict]:
-    done = subprocess.run(command, check=False, input=json.dumps(runs), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +31,12 @@ def runs() -> Mapping[str, Manifest]:
 
 @pytest.fixture(scope="module")
 def flux(runs: Mapping[str, Manifest]) -> Mapping[str, Verdict]:
-    return dict(zip(runs, by_flux([*runs.values()]), strict=True))
+    return dict(zip(runs, judged_by_flux([*runs.values()]), strict=True))
 
 
 @pytest.fixture(scope="module")
 def argo_cd(runs: Mapping[str, Manifest]) -> Mapping[str, Verdict]:
-    return dict(zip(runs, by_argo_cd([*runs.values()]), strict=True))
+    return dict(zip(runs, judged_by_argo_cd([*runs.values()]), strict=True))
 
 
 @pytest.fixture
@@ -78,7 +59,7 @@ def test_flux_and_argo_cd_see_a_run_that_is(row: Row, flux: Mapping[str, Verdict
 def test_who_reads_the_ready_condition_alone_takes_no_run_for_done_that_is_not(
     runs: Mapping[str, Manifest], flux: Mapping[str, Verdict]
 ) -> None:
-    seen = dict(zip(runs, by_flux([ready_alone(run) for run in runs.values()]), strict=True))
+    seen = dict(zip(runs, judged_by_flux([ready_alone(run) for run in runs.values()]), strict=True))
     whole = {name: verdict["status"] for name, verdict in flux.items()}
     assert {name: verdict["status"] for name, verdict in seen.items()} == {
         name: "InProgress" if status == "Failed" else status for name, status in whole.items()
@@ -88,8 +69,8 @@ def test_who_reads_the_ready_condition_alone_takes_no_run_for_done_that_is_not(
 def test_a_run_without_any_status_is_progressing_to_argo_cd_and_current_to_flux_which_is_why_the_crd_gives_it_one() -> None:
     run = asyncio.run(applied()).run()
     assert "status" not in run
-    assert by_argo_cd([run])[0]["status"] == "Progressing"
-    assert by_flux([run])[0]["status"] == "Current"
+    assert judged_by_argo_cd([run])[0]["status"] == "Progressing"
+    assert judged_by_flux([run])[0]["status"] == "Current"
 
 
 def test_the_health_script_reads_conditions_in_any_order_and_passes_over_those_it_does_not_know(
@@ -98,7 +79,7 @@ def test_the_health_script_reads_conditions_in_any_order_and_passes_over_those_i
     run = runs["complete"]
     strange = {"type": "Audited", "status": "True", "reason": "Later", "message": "a later release says so"}
     status = run["status"] | {"conditions": [strange, *reversed(run["status"]["conditions"])]}
-    assert by_argo_cd([run | {"status": status}])[0]["status"] == "Healthy"
+    assert judged_by_argo_cd([run | {"status": status}])[0]["status"] == "Healthy"
 
 
 def test_the_api_server_shows_a_new_run_as_in_progress_before_anybody_has_looked_at_it(
@@ -107,8 +88,8 @@ def test_the_api_server_shows_a_new_run_as_in_progress_before_anybody_has_looked
     created = plane.request("POST", served, run_named("new") | {"status": {"observedGeneration": 1}})
     read = plane.request("GET", f"{served}/new")
     listed = plane.request("GET", served)["items"][0] | {"apiVersion": read["apiVersion"], "kind": KIND}
-    assert [verdict["status"] for verdict in by_flux([created, read, listed])] == ["InProgress"] * 3
-    assert [verdict["status"] for verdict in by_argo_cd([created, read, listed])] == ["Progressing"] * 3
+    assert [verdict["status"] for verdict in judged_by_flux([created, read, listed])] == ["InProgress"] * 3
+    assert [verdict["status"] for verdict in judged_by_argo_cd([created, read, listed])] == ["Progressing"] * 3
     same = yaml.safe_dump(run_named("new", namespace))
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=same)
     assert plane.kubectl("diff", "--server-side", "-f", "-", input=same) == ""

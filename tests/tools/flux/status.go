@@ -1,10 +1,9 @@
-// Judges resources as Flux does, by its kstatus library: a JSON list of resources in, a list of {status, message} out.
 package main
 
 import (
 	"encoding/json"
-	"log"
-	"os"
+	"fmt"
+	"io"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,21 +14,19 @@ type verdict struct {
 	Message string `json:"message"`
 }
 
-func main() {
-	log.SetFlags(0)
+// Judge live resources by kstatus: a JSON list of them in, a list of verdicts out.
+func judge(input io.Reader) error {
 	var resources []unstructured.Unstructured
-	if err := json.NewDecoder(os.Stdin).Decode(&resources); err != nil {
-		log.Fatal(err)
+	if err := json.NewDecoder(input).Decode(&resources); err != nil {
+		return err
 	}
 	verdicts := []verdict{}
 	for i := range resources {
 		result, err := status.Compute(&resources[i])
 		if err != nil {
-			log.Fatalf("%s: %v", resources[i].GetName(), err)
+			return fmt.Errorf("%s: %w", resources[i].GetName(), err)
 		}
 		verdicts = append(verdicts, verdict{string(result.Status), result.Message})
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(verdicts); err != nil {
-		log.Fatal(err)
-	}
+	return tell(verdicts)
 }
