@@ -53,7 +53,7 @@ def walls(found: list[Manifest], labels: dict[str, str]) -> list[Manifest]:
 
 def reach(found: list[Manifest], labels: dict[str, str]) -> set[int]:
     """The ports that a pod of these labels may reach."""
-    return {port["port"] for wall in walls(found, labels) for rule in wall["egress"] for port in rule["ports"]}
+    return {port["port"] for wall in walls(found, labels) for rule in wall["egress"] for port in rule.get("ports", ())}
 
 
 def test_pods_reach_dns_and_the_stores_and_only_clients_of_an_endpoint_that_one(everything: list[Manifest]) -> None:
@@ -80,11 +80,20 @@ def test_without_a_store_a_pod_reaches_dns_alone() -> None:
     assert reach(policies(render(), "ops"), labels) == {53}
 
 
-def test_nobody_reaches_a_worker(everything: list[Manifest]) -> None:
-    for labels in labels_of_pods().values():
+def test_nobody_reaches_a_worker_but_pods_that_train_each_other(everything: list[Manifest]) -> None:
+    """On any port of theirs, and in the same namespace: a rule without a namespaceSelector is about its own."""
+    training = labels_of_pods()["train"]
+    for stage, labels in labels_of_pods().items():
         around = walls(policies(everything, "team-a"), labels)
         assert any("Ingress" in wall["policyTypes"] for wall in around)
-        assert not [wall for wall in around if "ingress" in wall]
+        peers = [peer for wall in around for rule in wall.get("ingress", ()) for peer in rule["from"]]
+        assert bool(peers) == (stage == "train")
+        assert peers == [peer for wall in around for rule in wall["egress"] for peer in rule.get("to", ()) if "podSelector" in peer]
+        for peer in peers:
+            assert peer.keys() == {"podSelector"}
+            chosen = peer["podSelector"]["matchLabels"].items()
+            assert [name for name, those in labels_of_pods().items() if chosen <= those.items()] == ["train"]
+            assert chosen <= training.items()
 
 
 def test_the_operator_is_not_a_worker(everything: list[Manifest]) -> None:

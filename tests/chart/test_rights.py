@@ -29,6 +29,7 @@ RIGHTS: set[Right] = {
     *(("batch", "jobs", verb) for verb in ("get", "list", "watch", "create", "delete")),
     *(("", "pods", verb) for verb in ("list", "watch")),
     ("", "pods/log", "get"),
+    *(("", "services", verb) for verb in ("get", "create")),
     *(("", "events", verb) for verb in ("list", "create")),
     ("kueue.x-k8s.io", "workloads", "list"),
 }
@@ -90,10 +91,11 @@ def test_the_operators_pod_passes_pod_security_restricted(plane: Plane, installe
 async def test_a_release_uses_every_right_it_has_and_asks_for_no_other(
     plane: Plane, installed: Installed, operator_and_asked: tuple[InstalledOperator, Asked]
 ) -> None:
-    """A run with all that can come between: a name that is taken, a queue, no room for pods, suspension, deletion."""
+    """A run with all that can come between: a name that is taken, a queue, no room for pods, suspension, deletion; on two nodes."""
     (operator, asked), team, other = operator_and_asked, installed.team, installed.other
     plane.kubectl("create", "quota", "no-pods", "--hard=pods=0", f"--namespace={other}")
-    plane.apply([a_short_run(team, queueName="gpu"), a_short_run(other), a_short_run(installed.elsewhere)])
+    queued = {"queueName": "gpu", "training": {"nodes": 2}}
+    plane.apply([a_short_run(team, **queued), a_short_run(other), a_short_run(installed.elsewhere)])
     in_the_way = take_the_name_of_its_preflight(plane, team)
 
     async with operator, Player(plane, team) as player:
@@ -106,11 +108,12 @@ async def test_a_release_uses_every_right_it_has_and_asks_for_no_other(
         suspend(plane, team, preflight.job, False)
         for stage in ("preflight", "mix"):
             await all_goes_well(player)(await player.pod_of(stage))
-        await player.run(train := await player.pod_of("train"))
+        for train in await player.pods_of("train", 2):
+            await player.run(train)
         await eventually(lambda: ("", "pods/log", "get") in asked.rights, 20, "it reads how far training is")
-        plane.apply([a_short_run(team, queueName="gpu", suspend=True)])
+        plane.apply([a_short_run(team, **queued, suspend=True)])
         await player.gone(train)
-        plane.apply([a_short_run(team, queueName="gpu", suspend=False)])
+        plane.apply([a_short_run(team, **queued, suspend=False)])
         async with player.playing(all_goes_well(player)):
             await wait_for(plane, team, "Complete")
         await eventually(lambda: nudge(plane, other) or says_why(plane, other), 30, "it says why there are no pods")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from rehearsal.cluster.job_status import condition_of
 from rehearsal.cluster.port import Cluster
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ async def finished(cluster: Cluster, name: str = "job", seconds: float = 20) -> 
     async def ended() -> Manifest | None:
         job = await cluster.get("Job", NAMESPACE, name)
         assert job, "the Job is gone"
-        return job if job.get("status", {}).get("conditions") else None
+        return job if condition_of(job.get("status", {}), "Complete", "Failed") else None
 
     return await until(ended, seconds)
 

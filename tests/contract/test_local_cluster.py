@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from rehearsal.cluster.fields import UnsupportedField
 from rehearsal.cluster.local import Capacity, LocalCluster
+from rehearsal.cluster.port import Invalid
 from tests.contract.cluster_jobs import (
     NAMESPACE,
     finished,
@@ -271,6 +272,11 @@ async def test_a_field_that_processes_cannot_honour_is_refused_by_its_path(clust
         await cluster.create(job_of(shell("true"), **change))
     assert str(refused.value).startswith(f"{path}: ")
     assert await cluster.list("Job", NAMESPACE, {}) == []
+
+
+async def test_a_service_by_which_nodes_would_find_each_other_is_refused(cluster):
+    with pytest.raises(Invalid, match="one machine has no Services"):
+        await cluster.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ranks", "namespace": NAMESPACE}})
 
 
 async def test_applying_a_changed_spec_makes_a_new_generation_and_keeps_the_status(cluster):

@@ -23,11 +23,14 @@ class Authority:
         root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.certificate.write_bytes(_pem(root.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str, addresses: Sequence[str] = ("127.0.0.1",), group: str | None = None) -> tuple[Path, Path]:
-        """Write a certificate and its key, and return the two paths: a server's for its addresses, a client's for its group."""
+    def issue(
+        self, name: str, addresses: Sequence[str] = ("127.0.0.1",), hosts: Sequence[str] = (), group: str | None = None
+    ) -> tuple[Path, Path]:
+        """Write a certificate and its key, and return the two paths: a server's for its addresses and names, a client's for its group."""
         key = ec.generate_private_key(ec.SECP256R1())
-        alternatives = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address)) for address in addresses])
-        draft = _certificate(_name(name, group), self._name, key.public_key()).add_extension(alternatives, critical=False)
+        alternatives = [*(x509.IPAddress(ip_address(address)) for address in addresses), *map(x509.DNSName, hosts)]
+        draft = _certificate(_name(name, group), self._name, key.public_key())
+        draft = draft.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = self._folder / f"{name}.crt"
         certificate.write_bytes(_pem(draft.sign(self._key, hashes.SHA256())))
         return certificate, _write_key(self._folder / f"{name}.key", key)

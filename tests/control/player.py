@@ -107,9 +107,13 @@ class Player:
 
     async def disrupt(self, pod: Pod, reason: str = "PreemptionByScheduler", message: str = "preempted") -> None:
         """End a pod by a disruption, which no retry is spent on, and remove it."""
-        await self._write(pod, pod_status.disrupted(reason, message, _now()))
+        await self.announce_disruption(pod, reason, message)
         await self.finish(pod, SIGTERM)
         await self.remove(pod)
+
+    async def announce_disruption(self, pod: Pod, reason: str = "EvictionByEvictionAPI", message: str = "drained") -> None:
+        """Say of a pod that works that it is about to be drained or preempted."""
+        await self._write(pod, pod_status.disrupted(reason, message, _now()))
 
     async def remove(self, pod: Pod) -> None:
         """Delete a pod at once, as when its node is lost."""

@@ -93,10 +93,10 @@ def test_what_has_a_meaning_by_its_presence_is_not_filled_in(served: Plane) -> N
     assert "nearDuplicates" not in spec["rehearsal"]["reconstructed"]["filters"]
 
 
-def test_a_null_that_means_something_is_kept(served: Plane) -> None:
-    stored = tried(served, changed(whole(), {"spec.mixture.domainFraction": None}))["spec"]
-    assert stored["mixture"]["domainFraction"] is None
-    assert RunSpec.model_validate(stored).mixture.domain_fraction is None
+def test_a_null_is_the_same_as_leaving_the_field_out(served: Plane) -> None:
+    written = changed(whole(), {"spec.mixture.domainFraction": None})
+    assert tried(served, written)["spec"]["mixture"]["domainFraction"] == 0.17
+    assert RunSpec.model_validate(written["spec"]).mixture.domain_fraction == 0.17
 
 
 @pytest.mark.parametrize("message", [rule.message for model in (RunSpec, Rehearsal) for rule in model.rules])
@@ -109,7 +109,7 @@ def test_a_broken_rule_is_told_by_the_field_and_in_the_models_own_words(served: 
     ("path", "words"),
     [
         ("spec.rehearsal.reconstructed.judging", "Every judge scores every candidate of every instruction."),
-        ("spec.mixture.domainFraction", "null takes both sets whole"),
+        ("spec.mixture.mode", "Concatenate takes both sets whole"),
         ("spec.training", "AdamW's peak learning rate."),
         ("status.stages", "Why it waits or failed, one line."),
     ],

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from rehearsal.api.messages import ExitCode, Progress, Termination
 from rehearsal.api.task import Task
+from rehearsal.cluster.job_status import index_of
 from rehearsal.cluster.port import Manifest
 from rehearsal.manifests.pod import TASK_ANNOTATION
 from rehearsal.pipeline.fingerprint import fingerprints
@@ -51,6 +52,8 @@ class Artifacts:
             return self._ends(task.stage, self._preflight(task))
         if task.stage in self.slow:
             return None
+        if stage.nodes > 1 and index_of(pod) > 0:  # it trains along; the first one seals, and says so
+            return Ended(ExitCode.DONE) if known[stage.name] in self.seals else None
         if self._forced(task.stage, dies=True):
             return self.endings[task.stage].pop(0)
         fingerprint = known[stage.name]

@@ -98,7 +98,7 @@ def _queue(manifest: Manifest) -> str:
 
 def _pod(job: Manifest, index: int, number: int) -> Manifest:
     metadata, template = job["metadata"], job["spec"]["template"]
-    described = template.get("metadata") or {}
+    described, numbered = template.get("metadata") or {}, {INDEX_ANNOTATION: str(index)}
     owner = {"apiVersion": job["apiVersion"], "kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
     return {
         "apiVersion": "v1",
@@ -106,8 +106,8 @@ def _pod(job: Manifest, index: int, number: int) -> Manifest:
         "metadata": {
             "name": f"{metadata['name']}-{index}-{metadata['uid'][-6:]}-{number}",
             "namespace": metadata["namespace"],
-            "labels": {**(described.get("labels") or {}), "batch.kubernetes.io/job-name": metadata["name"]},
-            "annotations": {**(described.get("annotations") or {}), INDEX_ANNOTATION: str(index)},
+            "labels": {**(described.get("labels") or {}), "batch.kubernetes.io/job-name": metadata["name"], **numbered},
+            "annotations": {**(described.get("annotations") or {}), **numbered},
             "ownerReferences": [owner],
         },
         "spec": template["spec"],

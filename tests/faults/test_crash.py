@@ -64,6 +64,14 @@ async def test_an_operator_killed_while_rounds_of_elicitation_are_added_converge
 
 
 @pytest.mark.fault(1)
+async def test_an_operator_killed_while_nodes_train_together_and_between_their_attempts_converges(together):
+    async for world, undisturbed in killed_at_every_write(together):
+        await world.rest()
+        assert sorted(created(world)) == sorted(created(undisturbed))
+        await rejoins(world, undisturbed, together[-1])
+
+
+@pytest.mark.fault(1)
 async def test_an_operator_killed_at_every_one_of_its_writes_still_gets_there(moments):
     """The guard: each look depends on nothing but what was written."""
     world = moments[0].fork()

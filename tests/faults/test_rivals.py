@@ -20,6 +20,16 @@ async def test_two_operators_that_look_at_the_same_moment_do_what_one_does_in_ev
 
 
 @pytest.mark.fault(3)
+async def test_two_operators_begin_the_same_attempts_of_nodes_that_train_together(together):
+    for moment in together:
+        alone = await moment.fork().rest()
+        async for world in every_interleaving(moment):
+            await world.rest()
+            assert len(created(world)) == len(set(created(world)))
+            assert essence(world) == essence(alone)
+
+
+@pytest.mark.fault(3)
 async def test_two_operators_that_stop_the_jobs_of_an_edited_run_stop_each_of_them_once(moments):
     for moment in [moment for moment in moments if moment.live()][::2]:
         edited = moment.fork()

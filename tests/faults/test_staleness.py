@@ -45,6 +45,20 @@ async def test_an_observation_replayed_from_any_earlier_moment_deletes_nothing_a
 
 
 @pytest.mark.fault(7)
+@pytest.mark.parametrize("kinds", ["everything", "jobs and pods"])
+async def test_an_old_observation_of_nodes_that_train_together_begins_no_attempt_twice(together, kinds):
+    for i, moment in enumerate(together):
+        undisturbed = await moment.fork().rest()
+        for earlier in together[:i]:
+            world = moment.fork()
+            if await look_back(world, earlier, kinds):
+                await world.rest()
+                assert not deleted(world)
+                assert len(created(world)) == len(set(created(world)))
+                await rejoins(world, undisturbed, together[-1])
+
+
+@pytest.mark.fault(7)
 async def test_pods_that_are_seen_as_they_were_cost_another_look_into_the_store_and_no_work(moments):
     """The guard: a Job whose pods have no word yet is taken for one whose word was lost (65), and finds its seal."""
     for earlier, moment in list(pairwise(moments))[::3]:
@@ -78,6 +92,15 @@ async def test_a_run_converges_though_any_observation_is_missed(moments):
         world.cluster.step()
         await world.finish()
         assert outcome(world) == outcome(moments[-1])
+
+
+@pytest.mark.fault(8)
+async def test_nodes_that_train_together_converge_though_any_observation_is_missed(together):
+    for moment in together:
+        world = moment.fork()
+        world.cluster.step()
+        await world.finish()
+        assert outcome(world) == outcome(together[-1])
 
 
 @pytest.mark.fault(9)

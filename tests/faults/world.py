@@ -3,9 +3,10 @@
 A world forks cheaply, so that a test can try every fault at every moment of the same story.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from rehearsal.api.platform import Platform
@@ -17,6 +18,7 @@ from rehearsal.manifests.jobs import LABEL
 from tests.faults.artifacts import Artifacts
 from tests.faults.connection import Connection
 from tests.faults.memory import MemoryCluster
+from tests.faults.node import Ended
 from tests.faults.objects import Key
 from tests.unit.worlds import a_platform, a_spec
 
@@ -204,10 +206,14 @@ def stage_of(job: Manifest) -> str:
     return str(job["metadata"]["labels"][f"{LABEL}/stage"])
 
 
-async def story(rounds: int = 1, **spec: Any) -> list[World]:
-    """An undisturbed run, as the world was before each look; the last is the world after the run's end."""
+async def story(rounds: int = 1, endings: Mapping[str, Sequence[Ended]] = MappingProxyType({}), **spec: Any) -> list[World]:
+    """An undisturbed run, as the world was before each look; the last is the world after the run's end.
+
+    `endings`: how the first pods of a stage end, where the story has mishaps of its own.
+    """
     world = World()
     world.store.rounds_needed = rounds
+    world.store.endings = {stage: list(those) for stage, those in endings.items()}
     await world.submit(**spec)
     moments = [world.fork()]
     while not ended(world.status()):

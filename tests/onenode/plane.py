@@ -19,6 +19,8 @@ USERS = {
     "kubelet": (f"system:node:{NODE}", "system:nodes"),
 }
 """Who asks the API server: the name of the kubeconfig, the user, the group. Kubernetes knows the rights of each."""
+API_NAMES = [f"kubernetes{domain}" for domain in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+"""What pods call the API server."""
 TOKENS = KEYS / "tokens.csv"
 TOKEN_KEY = KEYS / "service-accounts.key"
 
@@ -30,7 +32,7 @@ def make_keys() -> None:
     KEYS.mkdir(parents=True, exist_ok=True)
     KEYS.chmod(0o700)
     authority = Authority(KEYS)
-    authority.issue("kube-apiserver", (ADDRESS, API_SERVICE))
+    authority.issue("kube-apiserver", (ADDRESS, API_SERVICE), API_NAMES)
     authority.issue("kubelet-client", group="system:masters")
     token_key(TOKEN_KEY)
     lines = [f'{secrets.token_hex(16)},{user},{user},"{group}"\n' for user, group in USERS.values()]

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,36 +12,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rehearsal.api.messages import ExitCode
 from rehearsal.worker.checkpoints import Checkpoints, World
-from tests.stages.tiny import TrainRun, make_model, pattern_rows, train_run
+from rehearsal.worker.node import Node
+from tests.stages.conftest import EXACT, ROWS
+from tests.stages.tiny import TrainRun, make_model, train_run, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
-ROWS = pattern_rows(240)
 ROUNDING = 0.02
 """Two bf16 runs that sum in another order: relative difference of a step's loss."""
-EXACT = 1e-5
-"""A run that goes on from a checkpoint repeats the same sums in the same order."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, model: Path) -> TrainRun:
-    """Thirty steps under ZeRO-2, packed, from start to seal."""
-    made = train_run(tmp_path_factory.mktemp("undisturbed"), model, ROWS)
-    code, progress = made.run()
-    assert code == ExitCode.DONE, (made.folder / "log").read_text()[-3000:]
-    assert progress[-1] == progress[-1] | {"done": 30, "total": 30, "unit": "steps"}
-    return made
-
-
-@pytest.fixture(scope="module")
-def losses(undisturbed: TrainRun) -> dict[int, float]:
-    """Its losses, read before the program is started on the same scratch again."""
-    return undisturbed.steps
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +85,7 @@ def test_a_run_killed_twice_goes_on_from_its_last_sealed_checkpoint_exactly(
     assert no_rank_lives(tmp_path)
     first = checkpoints.latest()
     assert first is not None
-    unsealed = f"{killed.output.layout.prefix}/checkpoints/9999/files/mp_rank_00_model_states.pt"
+    unsealed = f"{killed.output.layout.prefix}/checkpoints/9999/files/{'0' * 64}/mp_rank_00_model_states.pt"
     killed.output.objects.put(unsealed, b"half of a checkpoint")
 
     process = killed.start()
@@ -140,7 +117,8 @@ def test_a_checkpoint_of_another_world_size_is_refused_before_any_rank_starts(tm
     made = train_run(tmp_path, model, ROWS[:16])
     (tmp_path / "4").mkdir()
     (tmp_path / "4" / "states.pt").write_bytes(b"of four ranks")
-    Checkpoints(made.output).save(tmp_path / "4", 4, World(plan_digest="0" * 64, ranks=4, zero_stage=2, offload=False))
+    world = World(plan_digest="0" * 64, ranks=4, zero_stage=2, offload=False)
+    Checkpoints(made.output).save(tmp_path / "4", 4, world, Node(0, 1, 4), "one")
     assert made.run() == (ExitCode.REFUSED, [])
     assert made.termination.reason == "CheckpointMismatch"
     assert "ranks 4 then and 2 now" in str(made.termination.message)
@@ -183,10 +161,3 @@ def ranks_of(folder: Path) -> list[int]:
 def no_rank_lives(folder: Path) -> bool:
     wait_for(lambda: not ranks_of(folder))
     return True
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -4,11 +4,12 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,12 @@ def pattern_rows(count: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """One task over a folder store, ready to be run as a process."""
+    """One task over a folder store, ready to be run as a process. `place` is what a Job tells its pod of its place."""
 
     folder: Path
     model: Path
     task: Task
+    place: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def output(self) -> Artifact:
@@ -111,7 +113,9 @@ class TrainRun:
         command = [sys.executable, "-m", "rehearsal.worker", "train", "--task", self.folder / "task.json"]
         command += ["--scratch", self.folder / "scratch", "--model", self.model, "--termination-log", self.folder / "termination"]
         log = (self.folder / "log").open("a")
-        return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+        return subprocess.Popen(
+            [str(part) for part in command], stdout=subprocess.PIPE, stderr=log, text=True, env=environment() | self.place
+        )
 
     def run(self) -> tuple[int, list[dict[str, Any]]]:
         """Run to the end; return the exit code and the progress lines."""
@@ -128,6 +132,24 @@ class TrainRun:
         assert process.poll() is None, (self.folder / "log").read_text()[-2000:]
         process.send_signal(signal.SIGKILL)
         process.communicate()
+
+
+def nodes_of(made: TrainRun) -> list[TrainRun]:
+    """The pods of a multi-node attempt: a folder each, and one place to meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    return [
+        replace(made, folder=made.folder / f"node-{index}", place=meeting | {"JOB_COMPLETION_INDEX": str(index)})
+        for index in range(made.task.slots)
+    ]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def environment() -> dict[str, str]:
@@ -166,6 +188,7 @@ def train_run(folder: Path, model: Path, rows: list[dict[str, Any]], **training:
         fingerprint=known["train"],
         spec=spec,
         inputs=inputs,
+        slots=spec.training.nodes,
         store=store,
         limits=Limits(use_cpu=True),
     )

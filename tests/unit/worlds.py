@@ -98,4 +98,5 @@ def seen(run: Run, *jobs: JobView) -> Observation:
 
 def created(plan: Plan) -> list[str]:
     """The stages whose Jobs a plan creates."""
-    return [job["metadata"]["labels"][f"{LABEL}/stage"] for job in plan.create]  # type: ignore[index]
+    jobs: list[Any] = [manifest for manifest in plan.create if manifest["kind"] == "Job"]
+    return [job["metadata"]["labels"][f"{LABEL}/stage"] for job in jobs]

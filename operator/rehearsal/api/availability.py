@@ -13,8 +13,6 @@ def unavailable(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "spec.mixture.unit", "use Samples"
     if spec.evaluation.max_forgetting is not None:
         yield "spec.evaluation.maxForgetting", "read the forgetting from the report"
-    if spec.training.nodes > 1:
-        yield "spec.training.nodes", "train on one node"
     if spec.scheduling.topology:
         yield "spec.scheduling.topology", "leave it out"
 

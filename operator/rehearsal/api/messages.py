@@ -34,6 +34,9 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+RANK_LOST = "RankLost"
+"""The reason of a node's end that only lost another one: that one tells why."""
+
 FATAL = (ExitCode.REFUSED, ExitCode.CORRUPT_INPUT, ExitCode.TOO_MANY_REFUSED)
 """A second try would end the same way: these fail the Job at once."""
 

@@ -2,8 +2,7 @@
 
 from enum import StrEnum
 from functools import cache
-from types import NoneType
-from typing import ClassVar, Self, get_args
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -33,7 +32,7 @@ class ApiModel(BaseModel):
 class SpecModel(ApiModel):
     """A part of a run's spec, read as the API server reads it, so that one manifest means the same in both places.
 
-    No text for a number; 2.0 for the integer 2; an explicit null for an absent field, unless null is one of its values.
+    No text for a number; 2.0 for the integer 2; an explicit null for an absent field.
     """
 
     model_config = ConfigDict(strict=True)
@@ -46,8 +45,8 @@ class SpecModel(ApiModel):
     def _read_as_the_api_server_does(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
-        absent = _never_null(cls)
-        present = {key: value for key, value in data.items() if value is not None or key not in absent}
+        known = _names(cls)
+        present = {key: value for key, value in data.items() if value is not None or key not in known}
         return {key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in present.items()}
 
     @model_validator(mode="after")
@@ -80,7 +79,6 @@ def without_nulls(given: object) -> object:
 
 
 @cache
-def _never_null(model: type[SpecModel]) -> frozenset[str | None]:
-    """Return the names, in both spellings, of the fields that have no null among their values."""
-    fields = {name: field for name, field in model.model_fields.items() if NoneType not in get_args(field.annotation)}
-    return frozenset(fields) | {field.alias for field in fields.values()}
+def _names(model: type[SpecModel]) -> frozenset[str | None]:
+    """Return the names of a model's fields, in both spellings."""
+    return frozenset(model.model_fields) | {field.alias for field in model.model_fields.values()}

@@ -124,6 +124,7 @@ class Limits(ApiModel):
     device_memory_gib: float = Field(80, gt=0, description="Memory of one device; of the host where there is none.")
     host_memory_gib: float = Field(1900, gt=0, description="Host memory a training pod may use.")
     max_ranks: int = Field(8, ge=1, description="Most ranks that one pod can hold.")
+    max_nodes: int = Field(64, ge=1, description="Most pods that can train together.")
     use_cpu: bool = Field(False, description="Train on the CPU (gloo).")
 
 

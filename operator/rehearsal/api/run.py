@@ -91,6 +91,13 @@ class Rehearsal(SpecModel):
     dataset: Dataset | None = Field(None, description="A ready data set to rehearse.")
 
 
+class MixtureMode(Choice):
+    """How many rows of either set are taken."""
+
+    PROPORTION = "Proportion"
+    CONCATENATE = "Concatenate"
+
+
 class MixtureUnit(Choice):
     """What the domain fraction counts."""
 
@@ -101,9 +108,21 @@ class MixtureUnit(Choice):
 class Mixture(SpecModel):
     """How rehearsal and domain rows are mixed. The paper: 17 % domain rows."""
 
-    domain_fraction: Fraction | None = Field(
-        0.17, description="Share of domain rows; null takes both sets whole. No effect without rehearsal."
+    rules = (
+        Rule(
+            "totalSamples and repeatDomain may only be set with the mode Proportion",
+            cel="self.mode == 'Proportion' || !(has(self.totalSamples) || self.repeatDomain)",
+            holds=lambda mixture: (
+                mixture.mode is MixtureMode.PROPORTION or (mixture.total_samples is None and not mixture.repeat_domain)
+            ),
+        ),
     )
+
+    mode: MixtureMode = Field(
+        MixtureMode.PROPORTION,
+        description="Proportion holds domainFraction; Concatenate takes both sets whole, whatever the fraction.",
+    )
+    domain_fraction: Fraction = Field(0.17, description="Share of domain rows (Proportion). No effect without rehearsal.")
     unit: MixtureUnit = Field(MixtureUnit.SAMPLES, description="What the fraction counts.")
     total_samples: int | None = Field(
         None, ge=1, le=100_000_000, description="Rows of the mix; by default all rehearsal rows set it."
@@ -122,7 +141,7 @@ class Offload(Choice):
 class Training(SpecModel):
     """Full fine-tune with AdamW under DeepSpeed ZeRO; the defaults are the paper's."""
 
-    nodes: int = Field(1, ge=1, le=64, description="Pods of the training Job.")
+    nodes: int = Field(1, ge=1, le=64, description="Pods that train together, each of processesPerNode ranks.")
     processes_per_node: int = Field(8, ge=1, le=16, description="Ranks a pod, one GPU each.")
     epochs: int = Field(1, ge=1, le=100, description="Passes over the mix.")
     learning_rate: float = Field(1.0e-6, gt=0, le=1, description="AdamW's peak learning rate.")

@@ -18,7 +18,7 @@ from rehearsal.api.model import ApiModel, SpecModel
 Schema = dict[str, Any]
 
 ORDER = (
-    *("description", "type", "format", "nullable", "enum", "default", "pattern"),
+    *("description", "type", "format", "enum", "default", "pattern"),
     *("minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"),
     *("minItems", "maxItems", "minProperties", "maxProperties"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
@@ -124,11 +124,13 @@ class _Conversion:
         return _with_rule_on_keys(emitted) if "patternProperties" in emitted else emitted
 
     def _chosen(self, kinds: list[JsonSchemaValue], field: JsonSchemaValue, path: str) -> JsonSchemaValue:
-        """Return what a union comes to: an optional field, a field with null among its values, or any scalar."""
+        """Return what a union comes to: an optional field, or any scalar.
+
+        A null beside a default could mean something else than the default, but client-side apply takes every null for absence.
+        """
         others = [kind for kind in kinds if kind != {"type": "null"}]
-        if len(others) == 1 and "default" in field:
-            null = {"nullable": True} if field["default"] is not None else {}
-            return {**others[0], **{key: value for key, value in field.items() if value is not None}, **null}
+        if len(others) == 1 and field.get("default", ...) is None:
+            return {**others[0], **{key: value for key, value in field.items() if value is not None}}
         if len(others) == len(kinds) and all(kind.keys() == {"type"} and kind["type"] in SCALARS for kind in kinds):
             return {**field, "x-kubernetes-preserve-unknown-fields": True}
         raise NotStructuralError(f"{path}: a union is said by optional fields and a rule")

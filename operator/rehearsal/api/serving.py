@@ -56,13 +56,13 @@ class Toleration(SpecModel):
     rules = (
         Rule(
             "a toleration without a key must have the operator Exists",
-            cel="has(self.key) || self.operator == 'Exists'",
+            cel="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
             holds=lambda given: given.key is not None or given.operator == "Exists",
         ),
         Rule(
             "a toleration with the operator Exists must have no value",
-            cel="!has(self.value) || self.operator == 'Equal'",
-            holds=lambda given: given.value is None or given.operator == "Equal",
+            cel="!has(self.value) || !has(self.operator) || self.operator == 'Equal'",
+            holds=lambda given: given.value is None or given.operator != "Exists",
         ),
         Rule(
             "tolerationSeconds may only be set with the effect NoExecute",
@@ -72,7 +72,8 @@ class Toleration(SpecModel):
     )
 
     key: LabelKey | None = Field(None, description="The taint's key; none tolerates every key.")
-    operator: Literal["Exists", "Equal"] = Field("Equal", description="Exists ignores the value.")
+    # No default in the schema: what the API server fills into an atomic list is drift to Argo CD's structured merge.
+    operator: Literal["Exists", "Equal"] | None = Field(None, description="Equal by default; Exists ignores the value.")
     value: LabelValue | None = Field(None, description="The taint's value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         None, description="The taint's effect; none tolerates every effect."

@@ -48,6 +48,15 @@ class Seal(ApiModel):
     manifest_digest: Digest = Field(description="SHA-256 of the seal, which names every file of the output by its own.")
 
 
+class Retries(ApiModel):
+    """How the attempts of a stage ended that are Jobs of their own: nodes that train together."""
+
+    failed: int = Field(0, description="Attempts that failed since the stage was begun or retried.")
+    disrupted: int = Field(0, description="Attempts that drains or preemption ended, in a row and without progress.")
+    leaving: bool = Field(False, description="A pod of the present attempt was seen to be drained or preempted.")
+    last: str = Field("", max_length=1024, description="Why the last attempt ended, one line.")
+
+
 class StageStatus(ApiModel):
     """One stage, as last observed."""
 
@@ -73,6 +82,7 @@ class StageStatus(ApiModel):
     refused: dict[str, int] = Field(default_factory=dict, max_length=64, description="Rows refused, by reason.")
     facts: dict[str, str | int | float] = Field(default_factory=dict, max_length=128, description="A few figures of the output.")
     disrupted: int = Field(0, description="Pods that had been drained or preempted when a row was last committed.")
+    retries: Retries | None = Field(None, description="How earlier attempts ended, where pods fail together.")
     started_at: Time | None = Field(None, description="When its Job started.")
     finished_at: Time | None = Field(None, description="When it ended.")
     usage: Usage = Field(default_factory=Usage, description="Tokens.")

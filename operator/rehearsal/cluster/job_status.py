@@ -40,8 +40,14 @@ def decide(job: Manifest, pods: Manifests, now: datetime, retry_delay: float) ->
         complete = _condition("Complete", "CompletionsReached", "Reached expected number of succeeded pods", now)
         return Step(status | {"completionTime": stamp(now), "conditions": [complete]})
     deadline = _deadline(spec, status)
-    if failure := _failure(job, pods, deadline, now):
-        return Step(status, end_pods=True) if live else Step(status | {"conditions": [_condition("Failed", *failure, now)]})
+    # A failure that was decided upon stands, whatever becomes of the pods that are still to end.
+    failing = condition_of(job.get("status", {}), "FailureTarget")
+    if failing is None and (failure := _failure(job, pods, deadline, now)):
+        failing = _condition("FailureTarget", *failure, now)
+    if failing and live:
+        return Step(status | {"conditions": [failing]}, end_pods=True)
+    if failing:
+        return Step(status | {"conditions": [_condition("Failed", failing["reason"], failing["message"], now)]})
     missing = _missing(spec, done, live)
     not_before = _not_before(pods, retry_delay)
     if missing and not_before and now < not_before:

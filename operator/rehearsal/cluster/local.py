@@ -83,6 +83,8 @@ class LocalCluster:
         self._check_working()
         if manifest.get("kind") == "Pod":
             raise Invalid("kind: pods are made by Jobs alone")
+        if manifest.get("kind") == "Service":
+            raise Invalid("kind: one machine has no Services, by which the nodes of a training find each other")
         if manifest.get("kind") == "Job":
             fields.check(manifest)
         return self._objects.create({key: value for key, value in manifest.items() if key != "status"})

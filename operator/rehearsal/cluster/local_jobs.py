@@ -51,6 +51,7 @@ def _pod(job: Manifest, index: int, pods: Manifests) -> Manifest:
     stem = metadata["name"][:_LONGEST_PREFIX]
     if job["spec"].get("completionMode") == "Indexed":
         stem, annotations[INDEX_ANNOTATION] = f"{stem}-{index}", str(index)
+        labels[INDEX_ANNOTATION] = str(index)
     owner = {"apiVersion": job["apiVersion"], "kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
     return {
         "apiVersion": API_VERSIONS["Pod"],

@@ -19,6 +19,7 @@ API_VERSIONS: Mapping[str, str] = {
     "Job": "batch/v1",
     "Pod": "v1",
     "Event": "v1",
+    "Service": "v1",
     "ReconstructionRun": "rehearsal.dev/v1alpha1",
     "Workload": "kueue.x-k8s.io/v1beta2",
 }

@@ -57,7 +57,7 @@ def on_gpus(count: int) -> dict[str, Any]:
     host = memory() / GIB
     return {
         "device": {"resource": "nvidia.com/gpu"},
-        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": count},
+        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": count, "maxNodes": 1},
         "enginePod": {"cpu": "2", "memory": "8Gi"},
         "trainPod": {"cpu": str(cores()), "memory": f"{int(host * 0.9)}Gi"},
     }
@@ -77,6 +77,7 @@ def on_cores() -> dict[str, Any]:
             "deviceMemoryGib": host,
             "hostMemoryGib": host,
             "maxRanks": cores(),
+            "maxNodes": 1,
             "useCpu": True,
         },
         "engine": {

@@ -23,14 +23,18 @@ from rehearsal.manifests.jobs import LABEL
 async def act(cluster: Cluster, run: Run, plan: Plan, now: datetime) -> RunStatus:
     """Make the plan true and return the status that was written. A lost status write (Conflict) is the caller's to retry.
 
-    Nothing is told of a status that was not written.
+    Nothing is told of a status that was not written, and nothing of a stage is created after an object of it whose name is taken.
     """
-    status = plan.status
+    status, blocked = plan.status, set()
     for manifest in plan.create:
+        if (stage := _stage(manifest)) in blocked:
+            continue
         try:
             await cluster.create(manifest)
         except AlreadyExists:
-            status = await _taken(cluster, run, manifest, status, now)
+            if not await _is_ours(cluster, run, manifest):
+                status = _taken(run, manifest, status, now)
+                blocked.add(stage)
     status = bounded(status)
     changed = status != run.status
     if changed:
@@ -62,15 +66,21 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return patch
 
 
-async def _taken(cluster: Cluster, run: Run, manifest: Mapping[str, Any], status: RunStatus, now: datetime) -> RunStatus:
-    """A Job of that name is there. Ours is as good as created; anyone else's is neither touched nor adopted."""
-    metadata = manifest["metadata"]
-    there = await cluster.get("Job", run.namespace, metadata["name"])
+def _stage(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["metadata"]["labels"][f"{LABEL}/stage"])
+
+
+async def _is_ours(cluster: Cluster, run: Run, manifest: Mapping[str, Any]) -> bool:
+    """Whether what is there under that name is the run's own, and as good as created. What is gone meanwhile, the next look sees."""
+    there = await cluster.get(manifest["kind"], run.namespace, manifest["metadata"]["name"])
     owners = (there or {"metadata": {}})["metadata"].get("ownerReferences") or []
-    if there is None or any(owner["uid"] == run.uid for owner in owners):
-        return status
-    name = metadata["labels"][f"{LABEL}/stage"]
-    text = f"a Job {metadata['name']} that is not this run's stands in the way of {name}: remove it"
+    return there is None or any(owner["uid"] == run.uid for owner in owners)
+
+
+def _taken(run: Run, manifest: Mapping[str, Any], status: RunStatus, now: datetime) -> RunStatus:
+    """Say that somebody else's object has the name: it is neither touched nor adopted."""
+    name = _stage(manifest)
+    text = f"a {manifest['kind']} {manifest['metadata']['name']} that is not this run's stands in the way of {name}: remove it"
     words = {"state": State.PENDING, "job": None, "message": f"NameTaken: {text}"}
     stages = [stage.model_copy(update=words) if stage.name == name else stage for stage in status.stages]
     told = stalled(status.model_copy(update={"stages": stages}), run, "NameTaken", text, now)

@@ -7,7 +7,7 @@ from datetime import datetime
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.controller import ledger, share
+from rehearsal.controller import attempts, ledger, share
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
 from rehearsal.manifests.jobs import Order, execution_digest, job_name
@@ -29,6 +29,7 @@ class World:
     jobs: tuple[JobView, ...]
     rivals: tuple[JobView, ...]
     now: datetime
+    lingering: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
     for stage in stages:
         entry = _entry(world, status, stage)
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
-        entry = ledger.seen(entry, job)
+        entry = attempts.followed(entry, ledger.seen(entry, job), job, world.platform.backoff_limit)
         if entry.sealed is None:
             rounds = max(rounds, _asked(world, stage))
             entry = ledger.again(entry) if job and _another_round(job) else entry
@@ -100,7 +101,7 @@ def _entry(world: World, status: RunStatus, stage: Stage) -> StageStatus:
     fingerprint, before = world.known[stage.name], status.stage(stage.name)
     entry = before if before and before.fingerprint == fingerprint else _new_entry(world, status, stage, before)
     # Told once: a seal that a reader found missing is not believed again on the word of the Job that made it.
-    if not entry.attempt and (other := share.result(fingerprint, world.rivals)):
+    if (entry.retries or not entry.attempt) and (other := share.result(fingerprint, world.rivals)):
         return ledger.reused(entry, other.seal, f"run {other.run} has just computed it")
     return ledger.reused(entry, status.found.get(stage.name))
 
@@ -134,9 +135,34 @@ def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], 
             words = {"state": State.WAITING, "job": None, "message": f"waits for run {other.run}, which computes this stage"}
             status = put(status, entry.model_copy(update=words))
             yielded += [job] if job else []
+        elif job is None and (why := _held(world, stage, entry)):
+            status = put(status, entry.model_copy(update={"state": State.WAITING, "job": None, "message": why}))
         elif job is None and not unrecorded(world, stage):
             orders.append(_order(world, status, stage, entry.attempt))
     return status, tuple(orders), tuple(yielded)
+
+
+def pauses(world: World, status: RunStatus) -> list[float]:
+    """Return the seconds until attempts may begin that wait for nothing else."""
+    entries = [(stage, status.stage(stage.name)) for stage in world.stages if stage.nodes > 1]
+    return [attempts.pause(entry, _last(world, stage, entry), world.now) for stage, entry in entries if entry]
+
+
+def _held(world: World, stage: Stage, entry: StageStatus) -> str:
+    """What the next Job of a stage waits for, whose pods work together: the end of all pods of before, and a pause."""
+    if stage.nodes == 1:
+        return ""
+    run, fingerprint = world.run, world.known[stage.name]
+    names = {job_name(run.name, run.uid, stage.name, fingerprint, entry.attempt - before) for before in (0, 1)}
+    last, words = _last(world, stage, entry), attempts.words(entry, world.platform.backoff_limit)
+    if names & world.lingering or (last and last.state.live):
+        return "; ".join(filter(None, (words, "waits until all pods of before are gone")))
+    return words if attempts.pause(entry, last, world.now) else ""
+
+
+def _last(world: World, stage: Stage, entry: StageStatus) -> JobView | None:
+    """The Job of the attempt before."""
+    return world.job(stage.name, world.known[stage.name], entry.attempt - 1)
 
 
 def unrecorded(world: World, stage: Stage) -> bool:

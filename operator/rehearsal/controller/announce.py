@@ -23,6 +23,8 @@ def events(run: Run, after: RunStatus, now: datetime) -> tuple[dict[str, object]
 def _tellings(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
     for stage in after.stages:
         earlier = before.stage(stage.name)
+        if stage.retries and stage.retries.last and earlier and earlier.attempt < stage.attempt:
+            yield "Warning", "AttemptFailed", f"{stage.name}: {stage.retries.last}"
         if earlier and (earlier.state, earlier.fingerprint) == (stage.state, stage.fingerprint):
             continue
         if stage.state is State.SUCCEEDED and stage.sealed:

@@ -15,7 +15,7 @@ TYPES = ("Complete", "Failed", "Suspended", "Ready", "Reconciling", "Stalled")
 GRACE = timedelta(minutes=10)
 """How long past its deadline a Job may be seen alive before somebody should look."""
 MOST_DISRUPTIONS = 5
-"""Pods lost to drains and preemption, without a row committed in between, that make a run Stalled. They cost no retry."""
+"""Pods, or attempts, lost to drains and preemption, without progress in between, that make a run Stalled. They cost no retry."""
 
 
 def refused(status: RunStatus, run: Run, message: str, now: datetime) -> RunStatus:
@@ -73,10 +73,15 @@ def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], now: datetime
 
 
 def _disrupted(stages: list[StageStatus], jobs: tuple[JobView, ...]) -> tuple[str, str] | None:
+    """Too many drains and preemptions in a row: of pods that were replaced, or of attempts that they ended as a whole."""
     for stage in stages:
         job = next((job for job in jobs if job.name == stage.job), None)
-        if job and job.disrupted - stage.disrupted >= MOST_DISRUPTIONS:
-            return "Disrupted", f"{stage.name}: {job.disrupted - stage.disrupted} pods were drained or preempted without progress"
+        pods = job.disrupted - stage.disrupted if job and not job.whole else 0
+        times = stage.retries.disrupted if stage.retries else 0
+        if pods >= MOST_DISRUPTIONS:
+            return "Disrupted", f"{stage.name}: {pods} pods were drained or preempted without progress"
+        if times >= MOST_DISRUPTIONS:
+            return "Disrupted", f"{stage.name}: drains or preemption ended {times} attempts in a row without progress"
     return None
 
 

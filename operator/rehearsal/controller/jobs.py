@@ -7,13 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import ValidationError
-
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
+from rehearsal.controller.ends import at_work, cause, disrupted, last_word, word
 from rehearsal.controller.waiting import why_waiting
 from rehearsal.manifests.jobs import LABEL
-from rehearsal.manifests.pod import ENGINE, MAIN
+from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
+from rehearsal.pipeline.stage import Kind
 
 LOG_LINES = 50
 MOST_STARTS = 3
@@ -36,8 +36,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobView:
-    """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` that of the last dead main container.
+    """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` and `termination` tell why it failed.
 
+    `whole`: its pods begin and fail together, and none is replaced. `ended_by`: the reason that Kubernetes gives for its failure.
     `hopeless`: the cluster would go on trying, and it counts as failed. `disrupted`: pods that were drained or preempted.
     `deadline`: seconds it may live from `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and
     devices were held.
@@ -56,6 +57,8 @@ class JobView:
     created_at: str = ""
     deleting: bool = False
     hopeless: bool = False
+    whole: bool = False
+    ended_by: str = ""
     why: str = ""
     waits: str = ""
     exit_code: int | None = None
@@ -82,49 +85,66 @@ def is_ours(job: Mapping[str, Any]) -> bool:
 async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures: bool, words: bool = True) -> JobView:
     """Read what there is to know of a Job. `figures`: read its progress from a log; `words`: ask why it waits."""
     metadata, status = job["metadata"], job.get("status") or {}
-    annotations, labels = metadata["annotations"], metadata["labels"]
     conditions = {c["type"]: c for c in status.get("conditions") or [] if c["status"] == "True"}
     pods = await cluster.pods(metadata["namespace"], metadata["uid"])
-    state = _state(conditions, pods)
-    dead = _last_dead(pods)
+    spec, failed = job.get("spec") or {}, conditions.get("Failed") or {}
+    completions = spec.get("completions", 1)
+    whole = metadata["labels"].get(f"{LABEL}/kind") == Kind.TRAIN and completions > 1
+    state = _state(conditions, pods, completions if whole else 1)
+    dead = cause(pods, whole)
     crashes = _crashes(pods) if state.live else ""
     return JobView(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        run=next((owner["name"] for owner in metadata.get("ownerReferences") or []), ""),
-        run_uid=labels[f"{LABEL}/run-uid"],
-        stage=labels[f"{LABEL}/stage"],
-        fingerprint=annotations[f"{LABEL}/fingerprint"],
-        attempt=int(annotations[f"{LABEL}/attempt"]),
-        execution=annotations[f"{LABEL}/execution"],
-        devices=int(annotations[f"{LABEL}/devices"]),
+        **_identity(job),
         state=JobState.FAILED if crashes else state,
-        created_at=metadata.get("creationTimestamp", ""),
-        deleting="deletionTimestamp" in metadata,
         hopeless=bool(crashes),
-        why=crashes or (conditions["Failed"].get("message", "") if "Failed" in conditions else ""),
+        whole=whole,
+        ended_by=failed.get("reason", ""),
+        why=crashes or failed.get("message", ""),
         waits=await why_waiting(cluster, job, pods, now) if words and state.live else "",
         exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
-        termination=_termination(pods, state),
+        termination=_word(pods, state, dead if whole else None),
         progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,
-        disrupted=sum(_disrupted(pod) for pod in pods),
-        deadline=(job.get("spec") or {}).get("activeDeadlineSeconds"),
+        disrupted=max(sum(map(disrupted, pods)), DISRUPTED in failed.get("message", "")),
+        deadline=spec.get("activeDeadlineSeconds"),
         activated_at=status.get("startTime"),
         started_at=_placed(pods) or (None if state.live else status.get("startTime")),
-        finished_at=status.get("completionTime") or _transition(conditions),
+        finished_at=status.get("completionTime") or failed.get("lastTransitionTime"),
     )
 
 
-def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]]) -> JobState:
-    """Where a Job stands. One that ended has no pod at work: where one is still seen, its end and last word are yet to come."""
+def _identity(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Job is, by what the operator wrote on it."""
+    metadata = job["metadata"]
+    annotations, labels = metadata["annotations"], metadata["labels"]
+    return {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "run": next((owner["name"] for owner in metadata.get("ownerReferences") or []), ""),
+        "run_uid": labels[f"{LABEL}/run-uid"],
+        "stage": labels[f"{LABEL}/stage"],
+        "fingerprint": annotations[f"{LABEL}/fingerprint"],
+        "attempt": int(annotations[f"{LABEL}/attempt"]),
+        "execution": annotations[f"{LABEL}/execution"],
+        "devices": int(annotations[f"{LABEL}/devices"]),
+        "created_at": metadata.get("creationTimestamp", ""),
+        "deleting": "deletionTimestamp" in metadata,
+    }
+
+
+def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]], needed: int) -> JobState:
+    """Where a Job stands that needs so many pods to work. One that ended has none at work: where one is seen, its word is yet to come."""
     ended = bool(conditions.keys() & {"Complete", "Failed"})
-    if ended and not any(_at_work(pod) for pod in pods):
+    if ended and not any(at_work(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods):
         return JobState.COMPLETE if "Complete" in conditions else JobState.FAILED
-    return JobState.RUNNING if ended or any(_started(pod) for pod in pods) else JobState.WAITING
+    ending = ended or "FailureTarget" in conditions
+    return JobState.RUNNING if ending or sum(map(_started, pods)) >= needed else JobState.WAITING
 
 
-def _at_work(pod: Mapping[str, Any]) -> bool:
-    return pod["status"].get("phase") in ("Pending", "Running") and "deletionTimestamp" not in pod["metadata"]
+def _word(pods: Sequence[Mapping[str, Any]], state: JobState, first: Mapping[str, Any] | None) -> Termination | None:
+    """The word that counts. `first`: the container whose end took the other pods with it, and whose silence they do not break."""
+    if state is JobState.FAILED and first:
+        return word(first)
+    return last_word(pods, state is JobState.COMPLETE)
 
 
 def _started(pod: Mapping[str, Any]) -> bool:
@@ -136,14 +156,6 @@ def _started(pod: Mapping[str, Any]) -> bool:
 def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:
     """When a node took the first pod: from then on devices are held, and not before."""
     return min((pod["status"]["startTime"] for pod in pods if "startTime" in pod["status"]), default=None)
-
-
-def _disrupted(pod: Mapping[str, Any]) -> bool:
-    return any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
-
-
-def _transition(conditions: Mapping[str, Mapping[str, str]]) -> str | None:
-    return conditions["Failed"].get("lastTransitionTime") if "Failed" in conditions else None
 
 
 def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
@@ -158,38 +170,13 @@ def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _dead_containers(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Terminated main containers, and init containers that failed, the latest last."""
-    found = []
-    for pod in pods:
-        for kind in ("initContainerStatuses", "containerStatuses"):
-            for container in pod["status"].get(kind) or []:
-                ended = (container.get("state") or {}).get("terminated")
-                if ended and (container["name"] == MAIN or ended.get("exitCode")):
-                    found.append(ended)
-    return sorted(found, key=lambda ended: ended.get("finishedAt") or "")
-
-
-def _last_dead(pods: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    failed = [ended for ended in _dead_containers(pods) if ended.get("exitCode") not in (0, ExitCode.TERMINATED)]
-    return failed[-1] if failed else None
-
-
-def _termination(pods: Sequence[Mapping[str, Any]], state: JobState) -> Termination | None:
-    """The word that matters: of a complete Job a successful pod's, otherwise the last dead container's."""
-    for ended in reversed(_dead_containers(pods)):
-        if state is JobState.COMPLETE and ended.get("exitCode") != 0:
-            continue
-        try:
-            return Termination.model_validate_json(ended.get("message") or "")
-        except ValidationError:
-            continue
-    return None
+def _index(pod: Mapping[str, Any]) -> int:
+    return int((pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-completion-index", 0))
 
 
 async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str, Any]]) -> Progress | None:
-    """The last progress line of one running pod; its figures are those of the whole stage."""
-    running = next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
+    """The last progress line of the first running pod by index; its figures are those of the whole stage."""
+    running = min((pod for pod in pods if pod["status"].get("phase") == "Running"), key=_index, default=None)
     if running is None:
         return None
     try:

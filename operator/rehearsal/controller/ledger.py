@@ -61,7 +61,7 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
 
 def _silent(entry: StageStatus) -> StageStatus:
     """The Job's word was lost: its next attempt finds what is sealed. One that never says a word has failed."""
-    if entry.attempt < MOST_SILENT:
+    if entry.attempt < MOST_SILENT or entry.retries:  # attempts that failed were not silent
         return again(entry)
     message = f"finished {entry.attempt + 1} times without a word; its log may say why"
     return entry.model_copy(update={"state": State.FAILED, "exit_code": ExitCode.BUG, "message": message})
@@ -99,7 +99,7 @@ def why_failed(job: JobView) -> str:
         return f"{job.termination.reason}: {job.termination.message}"[:1024]
     if job.exit_code is not None:
         hint = HINTS.get(job.exit_code, "ended early")
-        return f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
+        return f"exit code {job.exit_code}: {hint}" if job.whole else f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
     return job.why[:1024]
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.cluster.port import Cluster
+from rehearsal.controller.ends import at_work
 from rehearsal.controller.jobs import JobView, is_ours, view
 from rehearsal.manifests.jobs import LABEL, fingerprint_label
 from rehearsal.pipeline.fingerprint import READ
@@ -39,11 +40,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that a decision is made from. `rivals` are other runs' Jobs of stages that this run has not sealed."""
+    """Everything that a decision is made from. `rivals` are other runs' Jobs of stages that this run has not sealed.
+
+    `lingering`: names of Jobs, there or not, of nodes that train together, of which some pod has not ended yet.
+    """
 
     run: Run
     jobs: tuple[JobView, ...]
     rivals: tuple[JobView, ...] = ()
+    lingering: frozenset[str] = frozenset()
 
 
 async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, figures_every: float) -> Observation | None:
@@ -55,7 +60,7 @@ async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, fi
     figures = _figures_due(run.status, now, figures_every)
     jobs = await cluster.list("Job", namespace, {f"{LABEL}/run-uid": run.uid})
     views = [await view(cluster, job, now, figures) for job in jobs if is_ours(job)]
-    return Observation(run, tuple(views), await _rivals(cluster, run, now))
+    return Observation(run, tuple(views), await _rivals(cluster, run, now), await _lingering(cluster, run))
 
 
 def read_run(resource: Mapping[str, Any]) -> Run:
@@ -93,6 +98,16 @@ async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, .
         others = [job for job in same if is_ours(job) and job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
         found += [await view(cluster, job, now, figures=False, words=False) for job in others]
     return tuple(found)
+
+
+async def _lingering(cluster: Cluster, run: Run) -> frozenset[str]:
+    """Asked only where nodes train together: the pods of a Job that was deleted work on for a while, under the names of the next."""
+    training = run.spec.get("training") if isinstance(run.spec, Mapping) else None
+    if not isinstance(training, Mapping) or training.get("nodes", 1) == 1:
+        return frozenset()
+    labels = {f"{LABEL}/run-uid": run.uid, f"{LABEL}/stage": str(Kind.TRAIN)}
+    pods = await cluster.list("Pod", run.namespace, labels)
+    return frozenset(pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", "") for pod in pods if at_work(pod))
 
 
 def _may_start(stage: StageStatus, status: RunStatus) -> bool:

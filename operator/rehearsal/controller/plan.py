@@ -11,7 +11,7 @@ from rehearsal.api.explain import problems
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.controller import conditions, ledger
+from rehearsal.controller import attempts, conditions, ledger
 from rehearsal.controller.advance import (
     PREFLIGHT,
     World,
@@ -20,6 +20,7 @@ from rehearsal.controller.advance import (
     inputs_key,
     live,
     outdated,
+    pauses,
     preflight,
     put,
     stale,
@@ -30,7 +31,8 @@ from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
 from rehearsal.controller.waiting import SETTLES_SECONDS
-from rehearsal.manifests.jobs import Order, build_job, job_name
+from rehearsal.manifests.jobs import Order, build_job
+from rehearsal.manifests.rendezvous import build_service
 
 MOST_GONE = 100
 """Jobs that are gone whose UIDs are kept: seen again in an old answer, they are not counted twice."""
@@ -42,7 +44,7 @@ SHARING_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: Jobs to delete by UID, Jobs to create, the status to record afterwards, and the events to tell last.
+    """What to do: Jobs to delete by UID, objects to create in this order, the status to record afterwards, and the events to tell last.
 
     `look_again`: seconds after which to look even if nothing happens; None where only a change can make a difference.
     """
@@ -73,7 +75,7 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     if spec.suspend:
         status = conditions.suspended(ledger.fold_usage(status, live(jobs), now), run, now)
         return _told(run, Plan(status, delete=live(jobs)), now)
-    world = World(run, spec, platform, jobs, observation.rivals, now)
+    world = World(run, spec, platform, jobs, observation.rivals, now, observation.lingering)
     status, order = preflight(world, status)
     if status.inputs_key != inputs_key(run):
         looked = status.stage(PREFLIGHT.name)
@@ -109,15 +111,22 @@ def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str
 def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tuple[JobView, ...] = ()) -> Plan:
     """Write down what is ordered, what is deleted and how the run stands."""
     for order in orders:
-        name = job_name(order.run, order.uid, order.stage.name, order.fingerprint, order.attempt)
         entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
-        status = put(status, entry.model_copy(update={"state": State.WAITING, "job": name, "message": ""}))
+        words = attempts.words(entry, world.platform.backoff_limit)
+        status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words}))
     status = ledger.fold_usage(status, delete, world.now)
     pinned = status.inputs_key == inputs_key(world.run)
     status = conditions.of_run(status, world.run, world.jobs, world.now, pinned)
     status = throttled(world.run.status, status, world.platform.progress_seconds, world.now)
-    plan = Plan(status, tuple(build_job(order, world.platform) for order in orders), delete)
+    create = tuple(manifest for order in orders for manifest in _children(order, world.platform))
+    plan = Plan(status, create, delete)
     return _told(world.run, replace(plan, look_again=_look_again(world, plan)), world.now)
+
+
+def _children(order: Order, platform: Platform) -> tuple[dict[str, object], ...]:
+    """A stage's Job; before one whose pods have to find each other, the Service by which they do."""
+    job = build_job(order, platform)
+    return (build_service(job), job) if order.stage.nodes > 1 else (job,)
 
 
 def _told(run: Run, plan: Plan, now: datetime) -> Plan:
@@ -131,7 +140,7 @@ def _look_again(world: World, plan: Plan) -> float | None:
         return 0.0
     waiting = [stage for stage in plan.status.stages if stage.state is State.WAITING]
     if any(stage.job is None for stage in waiting):
-        return SHARING_SECONDS
+        return min([SHARING_SECONDS, *filter(None, pauses(world, plan.status))])
     if plan.create or any(job.state is JobState.WAITING and _settles(job, world.now) for job in world.jobs):
         return SETTLES_SECONDS
     return WAITING_SECONDS if waiting else world.platform.progress_seconds

@@ -13,14 +13,10 @@ SETTLES_SECONDS = 10
 async def why_waiting(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: datetime) -> str:
     """Return one line, or nothing when there is nothing to say."""
     metadata = job["metadata"]
-    for pod in pods:
-        for condition in pod["status"].get("conditions") or []:
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return str(condition.get("message") or condition.get("reason") or "")
-        if words := _of_containers(pod["status"]):
-            return words
     if pods:
-        return ""
+        # A pod that has no node holds up those that do: its words first.
+        statuses = [pod["status"] for pod in pods]
+        return next(filter(None, (*map(_of_scheduler, statuses), *map(_of_containers, statuses))), "")
     if (job.get("spec") or {}).get("suspend"):
         return await _of_queue(cluster, metadata["namespace"], metadata["uid"])
     if _age(metadata, now) < SETTLES_SECONDS:
@@ -29,6 +25,11 @@ async def why_waiting(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[M
         event for event in await cluster.events(metadata["namespace"], metadata["uid"]) if event.get("reason") == "FailedCreate"
     ]
     return str(failed[-1].get("message", "")) if failed else ""
+
+
+def _of_scheduler(status: Mapping[str, Any]) -> str:
+    unplaced = (c for c in status.get("conditions") or [] if c["type"] == "PodScheduled" and c["status"] == "False")
+    return next((str(condition.get("message") or condition.get("reason") or "") for condition in unplaced), "")
 
 
 def _of_containers(status: Mapping[str, Any]) -> str:

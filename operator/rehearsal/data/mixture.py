@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import floor
 
 from rehearsal.api.messages import Refused
-from rehearsal.api.run import Mixture
+from rehearsal.api.run import Mixture, MixtureMode
 from rehearsal.data.draw import shuffled
 
 
@@ -61,18 +61,14 @@ def plan_mixture(rehearsal: int | None, domain: int, spec: Mixture) -> MixturePl
         totalSamples T    domain = f T, rehearsal = T - domain
         no totalSamples   rehearsal = all R rows, domain = R f / (1 - f)     100,000 at 17 %: 20,481.9 -> 20,482
 
-    so the share of domain rows is f to within one row, and at least one domain row is in the mix. With f null both sets
-    are taken whole. Without rehearsal (None: a control) the mix is the domain rows, each once, up to totalSamples.
+    so the share of domain rows is f to within one row, and at least one domain row is in the mix. The mode Concatenate
+    takes both sets whole. Without rehearsal (None: a control) the mix is the domain rows, each once, up to totalSamples.
     """
     if domain == 0 or rehearsal == 0:
         raise Refused(f"the {'domain' if domain == 0 else 'rehearsal'} set has no usable rows", "NothingToTrain")
     if rehearsal is None:
         return MixturePlan(0, min(domain, spec.total_samples or domain), 0, domain)
-    if spec.domain_fraction is None:
-        if spec.total_samples is not None:
-            raise Refused(
-                "spec.mixture.totalSamples: plain concatenation takes both sets whole; leave it out or set domainFraction"
-            )
+    if spec.mode is MixtureMode.CONCATENATE:
         return MixturePlan(rehearsal, domain, rehearsal, domain)
     plan = _by_fraction(rehearsal, domain, Fraction(Decimal(repr(spec.domain_fraction))), spec.total_samples)
     _refuse_shortfall(plan, f"{100 * spec.domain_fraction:g} %", spec.repeat_domain)

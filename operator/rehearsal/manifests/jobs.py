@@ -10,6 +10,7 @@ from rehearsal.api.platform import EndpointConfig, Platform, endpoint_variable
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.manifests.pod import (
+    DISRUPTED,
     ENGINE,
     LOAD_MODEL,
     MAIN,
@@ -23,6 +24,7 @@ from rehearsal.manifests.pod import (
     SecretKey,
     pod_spec,
 )
+from rehearsal.manifests.rendezvous import first_pod, service_name
 from rehearsal.pipeline.fingerprint import digest, served_model_name
 from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
@@ -45,6 +47,11 @@ class Order:
     rounds: int = 1
     inputs: Mapping[str, str] | None = None
     known: Mapping[str, str] | None = None
+
+    @property
+    def job(self) -> str:
+        """The Job's name."""
+        return job_name(self.run, self.uid, self.stage.name, self.fingerprint, self.attempt)
 
 
 def job_name(run: str, uid: str, stage: str, fingerprint: str, attempt: int) -> str:
@@ -88,7 +95,7 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(order.run, order.uid, order.stage.name, order.fingerprint, order.attempt),
+            "name": order.job,
             "namespace": order.namespace,
             "labels": labels | queue,
             "annotations": {
@@ -114,18 +121,20 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
 
 def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> dict[str, object]:
     replicas, pod = order.stage.replicas, _pod(order, platform)
+    # Ranks that train together end together: the first pod that is lost, however it is, ends the attempt.
+    whole = order.stage.nodes > 1
     judged = [MAIN, LOAD_MODEL] if pod.load_model else [MAIN]
     return {
         "completionMode": "Indexed",
         "completions": replicas,
         "parallelism": replicas,
-        "backoffLimit": platform.backoff_limit,
+        "backoffLimit": 0 if whole else platform.backoff_limit,
         "activeDeadlineSeconds": platform.deadline_seconds,
         "ttlSecondsAfterFinished": order.spec.ttl_seconds_after_finished,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
             "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob" if whole else "Ignore", "onPodConditions": [{"type": DISRUPTED, "status": "True"}]},
                 *({"action": "FailJob", "onExitCodes": _fatal_in(container)} for container in judged),
             ]
         },
@@ -162,9 +171,11 @@ def _pod(order: Order, platform: Platform) -> Pod:
     kind, store = order.stage.kind, _store_secrets(order, platform)
     image = platform.images.trainer if kind in (Kind.FETCH, Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
     if kind is Kind.TRAIN:
-        ranks = _devices(order, platform)
-        main = Container(MAIN, image, _worker(kind), platform.train_pod, platform.trainer.env, ranks, store)
-        return Pod(main, load_model=_load_model(platform, store))
+        service = service_name(order.uid) if order.stage.nodes > 1 else None
+        env = {**platform.trainer.env, **(first_pod(order.job, service) if service else {})}
+        ranks = _devices(order, platform) // order.stage.nodes
+        main = Container(MAIN, image, _worker(kind), platform.train_pod, env, ranks, store)
+        return Pod(main, load_model=_load_model(platform, store), subdomain=service)
     if kind in ENGINE_KINDS and order.stage.serving:
         env = {"ENGINE_PORT": str(platform.engine.port), "ENGINE_MODEL": _served(order)}
         main = Container(MAIN, image, _worker(kind), platform.client_pod, env, secrets=store)

@@ -13,6 +13,8 @@ TASK_ANNOTATION = "rehearsal.dev/task"
 TASK_FILE = "/task/task.json"
 SCRATCH, MODEL, TMP, TERMINATION_LOG = "/scratch", "/model", "/tmp", "/dev/termination-log"  # noqa: S108 - inside the pod
 MAIN, ENGINE, LOAD_MODEL = "main", "engine", "load-model"
+DISRUPTED = "DisruptionTarget"
+"""The condition of a pod that was drained or preempted."""
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -59,13 +61,14 @@ class Container:
 class Pod:
     """A pod before it is written out. `engine` is a native sidecar that gates and outlives the main container.
 
-    `fetches`: its scratch must hold a model while it is brought from a hub.
+    `fetches`: its scratch must hold a model while it is brought from a hub. `subdomain`: the Service that gives it a host name.
     """
 
     main: Container
     load_model: Container | None = None
     engine: Container | None = None
     fetches: bool = False
+    subdomain: str | None = None
 
 
 def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, object]:
@@ -87,6 +90,8 @@ def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, 
     }
     if scheduling.priority_class_name:
         spec["priorityClassName"] = scheduling.priority_class_name
+    if pod.subdomain:
+        spec["subdomain"] = pod.subdomain
     return spec
 
 

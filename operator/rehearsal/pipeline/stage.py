@@ -41,7 +41,8 @@ ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})
 class Stage:
     """One stage. `external` and `inputs` map a label (part of the fingerprint) to an external input or a stage.
 
-    A stage that talks to a model has a `serving` (its pods run vLLM) or an `endpoint` (the platform's service answers).
+    A stage that talks to a model has a `serving` (its pods run vLLM) or an `endpoint` (the platform's service answers). `nodes`: pods
+    that carry it out together, and fail together.
     """
 
     name: str
@@ -53,11 +54,12 @@ class Stage:
     serving: Serving | None = None
     endpoint: Endpoint | None = None
     round: int = 1
+    nodes: int = 1
 
     @property
     def replicas(self) -> int:
-        """Worker slots."""
-        return self.serving.replicas if self.serving and self.kind is not Kind.EVALUATE else 1
+        """Worker slots; nodes that train together are a slot each."""
+        return self.serving.replicas if self.serving and self.kind is not Kind.EVALUATE else self.nodes
 
 
 def seed_fields(spec: RunSpec) -> dict[str, object]:

@@ -3,7 +3,7 @@
 A stage's `fields` are the spec fields that can change its output, by path; nothing else enters its fingerprint.
 """
 
-from rehearsal.api.run import RunSpec
+from rehearsal.api.run import MixtureMode, RunSpec
 from rehearsal.pipeline.reconstruction import reconstruction_stages
 from rehearsal.pipeline.sources import fetch_stages, sources_of
 from rehearsal.pipeline.stage import Kind, Stage, engine_fields, seed_fields
@@ -37,7 +37,7 @@ def _mix(spec: RunSpec) -> Stage:
         name="mix",
         kind=Kind.MIX,
         fields={
-            "mixture": spec.mixture.wire(),
+            **_mixture_fields(spec),
             "domain.format": spec.domain.format,
             "training.sequenceLength": spec.training.sequence_length,
             **dataset,
@@ -46,6 +46,18 @@ def _mix(spec: RunSpec) -> Stage:
         external=external,
         inputs=inputs,
     )
+
+
+def _mixture_fields(spec: RunSpec) -> dict[str, object]:
+    """Return what decides how many rows of either set are mixed: without rehearsal, or of sets taken whole, little does."""
+    given = spec.mixture.wire()
+    if not (spec.reconstructed or spec.rehearsal.dataset):
+        read = {"totalSamples"}
+    elif spec.mixture.mode is MixtureMode.CONCATENATE:
+        read = {"mode"}
+    else:
+        read = given.keys()
+    return {f"mixture.{name}": value for name, value in given.items() if name in read}
 
 
 def _train(spec: RunSpec) -> Stage:
@@ -65,6 +77,7 @@ def _train(spec: RunSpec) -> Stage:
         },
         external=base.outside("model"),
         inputs={**base.inside("model"), "mix": "mix"},
+        nodes=training.nodes,
     )
 
 

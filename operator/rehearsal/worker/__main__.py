@@ -45,7 +45,7 @@ def main() -> int:
         return _bug(arguments.termination_log, error)
 
 
-def _run(arguments: argparse.Namespace) -> Termination:
+def _run(arguments: argparse.Namespace) -> Termination | None:
     try:
         task = Task.model_validate_json(arguments.task.read_bytes())
     except OSError as error:
@@ -56,8 +56,8 @@ def _run(arguments: argparse.Namespace) -> Termination:
         ) from error
     context = Context(task, open_store(task.store), arguments.scratch, arguments.model, slot_of_pod())
     program = importlib.import_module(f"rehearsal.worker.{arguments.program.replace('-', '_')}")
-    outcome: Outcome | Termination = program.run(context)
-    if isinstance(outcome, Termination):
+    outcome: Outcome | Termination | None = program.run(context)
+    if outcome is None or isinstance(outcome, Termination):
         return outcome
     if outcome.manifest is None:
         return Termination(usage=outcome.usage, another_round=outcome.another_round)
@@ -71,8 +71,10 @@ def _run(arguments: argparse.Namespace) -> Termination:
     )
 
 
-def _finish(path: Path, termination: Termination) -> int:
-    _write(path, termination)
+def _finish(path: Path, termination: Termination | None) -> int:
+    """A pod whose part was another one's to seal has nothing to say."""
+    if termination is not None:
+        _write(path, termination)
     return ExitCode.DONE
 
 

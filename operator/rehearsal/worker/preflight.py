@@ -53,6 +53,8 @@ def probe_store(objects: Objects, namespace: str) -> None:
 
 def _check_ranks(context: Context) -> None:
     limits, training = context.task.limits, context.spec.training
+    if training.nodes > limits.max_nodes:
+        raise Refused(f"spec.training.nodes: {training.nodes} nodes, and this platform has {limits.max_nodes}", "DoesNotFit")
     if training.processes_per_node > limits.max_ranks:
         raise Refused(
             f"spec.training.processesPerNode: {training.processes_per_node} ranks a pod, and this platform's pods hold {limits.max_ranks}",

@@ -14,6 +14,7 @@ from rehearsal.data.steps import StepPlan
 from rehearsal.store.commit import Manifest
 from rehearsal.worker.checkpoints import Checkpoints, World
 from rehearsal.worker.context import Context, Outcome, log
+from rehearsal.worker.node import Node
 from rehearsal.worker.torchrun import run_ranks
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 from rehearsal.worker.training.rows import write_rows
@@ -22,10 +23,11 @@ from rehearsal.worker.watch import Watch
 from rehearsal.worker.weights import beside_weights, weight_bytes
 
 
-def run(context: Context) -> Outcome:
-    """Seal the tuned model: the base model's files, with its weights replaced."""
+def run(context: Context) -> Outcome | None:
+    """Seal the tuned model: the base model's files, with its weights replaced. Of several nodes the first one does, and tells."""
+    node = Node.of(context)
     if sealed := context.output.manifest():
-        return Outcome(sealed)
+        return Outcome(sealed) if node.leads else None
     training, limits = context.spec.training, context.task.limits
     need = decide(_shape(context.model_dir), training, Machine.of(limits, limits.use_cpu))
     log(f"needed: {need.words}")
@@ -34,14 +36,15 @@ def run(context: Context) -> Outcome:
     lengths = write_rows(context.input("mix").rows(), work / "rows")
     if not lengths:
         raise Refused("the mix holds no row to train on: see what select and mix refused", "NothingToTrain")
-    ranks = training.nodes * training.processes_per_node
     settings = _settings(context, work, need.offload)
-    plan = settings.plan(lengths, ranks)
-    world = World(plan_digest=plan.digest, ranks=ranks, zero_stage=training.zero_stage, offload=need.offload)
-    settings = _resumed(settings, Checkpoints(context.output), world, work / "resumed")
+    plan = settings.plan(lengths, node.world)
+    world = World(plan_digest=plan.digest, ranks=node.world, zero_stage=training.zero_stage, offload=need.offload)
+    settings = _resumed(settings, Checkpoints(context.output), world, node, work / "resumed")
     settings.save(work / "settings.json")
-    with Watch(context, Path(settings.checkpoints), world, len(plan.steps)) as watch:
-        run_ranks(work / "settings.json", Path(settings.events), ranks, watch.heard)
+    with Watch(context, node, Path(settings.checkpoints), world, len(plan.steps)) as watch:
+        run_ranks(work / "settings.json", Path(settings.events), node, watch.heard)
+    if not node.leads:
+        return None
     return Outcome(_seal(context, Path(settings.export), plan, lengths, watch.loss))
 
 
@@ -63,6 +66,7 @@ def _settings(context: Context, work: Path, offload: bool) -> Settings:
         events=str(work / "events.jsonl"),
         resume=None,
         resume_step=0,
+        origin="",
         global_batch=training.global_batch,
         sequence_length=training.sequence_length,
         epochs=training.epochs,
@@ -77,13 +81,13 @@ def _settings(context: Context, work: Path, offload: bool) -> Settings:
     )
 
 
-def _resumed(settings: Settings, checkpoints: Checkpoints, world: World, into: Path) -> Settings:
+def _resumed(settings: Settings, checkpoints: Checkpoints, world: World, node: Node, into: Path) -> Settings:
     """Go on from the last sealed checkpoint, if there is one."""
     if (saved := checkpoints.latest()) is None:
         return settings
-    folder = checkpoints.fetch(saved, world, into)
+    folder = checkpoints.fetch(saved, world, node.ranks, into)
     log(f"going on from the checkpoint at step {saved.step}")
-    return replace(settings, resume=str(folder.resolve()), resume_step=saved.step)
+    return replace(settings, resume=str(folder.resolve()), resume_step=saved.step, origin=saved.digest)
 
 
 def _seal(context: Context, exported: Path, plan: StepPlan, lengths: Sequence[int], loss: float) -> Manifest:

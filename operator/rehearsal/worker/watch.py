@@ -9,19 +9,20 @@ from typing import Self
 from rehearsal.api.messages import StageError
 from rehearsal.worker.checkpoints import Checkpoints, World
 from rehearsal.worker.context import Context, log
+from rehearsal.worker.node import Node
 from rehearsal.worker.pace import Pace
 from rehearsal.worker.torchrun import Event
-from rehearsal.worker.training.events import CHECKPOINT, STARTED, STEP
+from rehearsal.worker.training.events import CHECKPOINT, JOINED, STARTED, STEP
 
 
 class Watch:
-    """Hears the events of one run. `loss` is that of the last step. Leaving it waits for an upload that has begun."""
+    """Hears the events of one node's ranks. `loss` is that of the last step. Leaving it waits for an upload that has begun."""
 
-    def __init__(self, context: Context, folder: Path, world: World, steps: int) -> None:
+    def __init__(self, context: Context, node: Node, folder: Path, world: World, steps: int) -> None:
         self.loss = float("nan")
-        self._context, self._folder, self._world, self._steps = context, folder, world, steps
+        self._context, self._node, self._folder, self._world, self._steps = context, node, folder, world, steps
         self._pace = Pace()
-        self._newest = 0
+        self._attempt = ""
         self._uploads = ThreadPoolExecutor(1, "checkpoint")
 
     def __enter__(self) -> Self:
@@ -33,13 +34,14 @@ class Watch:
 
     def heard(self, event: Event) -> None:
         """Act on one event."""
-        if event["event"] == STARTED:
+        if event["event"] == JOINED:
+            self._attempt = str(event["attempt"])
+        elif event["event"] == STARTED:
             self._pace = Pace()  # the ranks' start is not part of their pace
         elif event["event"] == STEP:
             self._step(int(str(event["step"])), float(str(event["loss"])), int(str(event["tokens"])))
         elif event["event"] == CHECKPOINT:
-            self._newest = int(str(event["step"]))
-            self._uploads.submit(self._upload, self._newest)
+            self._uploads.submit(self._upload, int(str(event["step"])))
 
     def _step(self, step: int, loss: float, tokens: int) -> None:
         self.loss = loss
@@ -50,9 +52,8 @@ class Watch:
     def _upload(self, step: int) -> None:
         folder = self._folder / str(step)
         try:
-            if step == self._newest:  # else a newer one waits already: this one would only be in its way
-                Checkpoints(self._context.output).save(folder, step, self._world)
-                log(f"checkpoint at step {step} sealed")
+            seal = Checkpoints(self._context.output).save(folder, step, self._world, self._node, self._attempt)
+            log(f"checkpoint at step {step} {'sealed' if seal else 'stored; another node will seal it'}")
         except (StageError, OSError) as error:
             log(f"the checkpoint at step {step} was not kept: {error}")
         finally:

@@ -20,7 +20,8 @@ class Item(SpecModel):
     """An item."""
 
     name: Name = Field(description="Its name.")
-    weight: float | None = Field(0.5, gt=0, lt=1, description="Its weight; null weighs nothing.")
+    weight: float = Field(0.5, gt=0, lt=1, description="Its weight.")
+    note: Name | None = Field(None, description="What is to be said of it.")
 
 
 class Box(SpecModel):
@@ -62,7 +63,7 @@ def test_every_number_of_the_spec_that_is_whole_is_bounded_on_both_sides() -> No
     assert all({"minimum", "maximum"} <= node.keys() for node in whole)
 
 
-def test_bounds_nulls_and_references_are_converted() -> None:
+def test_bounds_optional_fields_and_references_are_converted() -> None:
     item = structural(Box)["properties"]["items"]["items"]
     assert item == {
         "description": "An item.",
@@ -71,14 +72,19 @@ def test_bounds_nulls_and_references_are_converted() -> None:
         "properties": {
             "name": {"description": "Its name.", "type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 32},
             "weight": {
-                "description": "Its weight; null weighs nothing.",
+                "description": "Its weight.",
                 "type": "number",
-                "nullable": True,
                 "default": 0.5,
                 "minimum": 0,
                 "exclusiveMinimum": True,
                 "maximum": 1,
                 "exclusiveMaximum": True,
+            },
+            "note": {
+                "description": "What is to be said of it.",
+                "type": "string",
+                "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+                "maxLength": 32,
             },
         },
     }
@@ -125,6 +131,10 @@ class Either(ApiModel):
     value: Name | Annotated[list[Name], Field(max_length=2)] = Field(description="One or the other.")
 
 
+class Weightless(ApiModel):
+    weight: float | None = Field(0.5, description="Its weight; null weighs nothing, where a client has not taken it out.")
+
+
 class Pair(ApiModel):
     pair: tuple[int, int] = Field(description="Two numbers.")
 
@@ -148,6 +158,7 @@ class Loose(ApiModel):
         (Endless, "Endless.items has no maxItems"),
         (Undescribed, "Undescribed.text has no description"),
         (Either, "Either.value: a union is said by optional fields and a rule"),
+        (Weightless, "Weightless.weight: a union is said by optional fields and a rule"),
         (Pair, "Pair.pair: prefixItems has no structural form"),
         (Even, "Even.number: multipleOf has no structural form"),
         (Shorthand, "is not anchored, or has a class that engines read differently"),

@@ -59,8 +59,16 @@ def test_a_complete_job_names_its_indexes_in_short():
 def test_a_fatal_exit_code_ends_the_other_pods_before_the_job_has_failed():
     spec = {"completionMode": "Indexed", "completions": 2, "parallelism": 2, "podFailurePolicy": POLICY}
     step = decide(job(**spec), [failed(64, index=0), pod(index=1)], at(5), 1)
-    assert step.end_pods and step.status["conditions"] == []
+    assert step.end_pods and [condition["type"] for condition in step.status["conditions"]] == ["FailureTarget"]
     assert ended(decide(job(**spec), [failed(64, index=0)], at(5), 1)) == ("Failed", "PodFailurePolicy")
+
+
+def test_a_failure_that_was_decided_upon_stands_though_its_pod_is_gone():
+    spec = {"completionMode": "Indexed", "completions": 2, "parallelism": 2, "backoffLimit": 0}
+    decided = decide(job(**spec), [failed(75, index=0), pod(index=1)], at(5), 1).status
+    assert decide(job(decided, **spec), [pod(index=1)], at(9), 1).status["conditions"] == decided["conditions"]
+    step = decide(job(decided, **spec), [], at(9), 1)
+    assert (ended(step), step.start) == (("Failed", "BackoffLimitExceeded"), ())
 
 
 def test_the_first_rule_that_matches_decides():

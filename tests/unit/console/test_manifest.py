@@ -63,7 +63,7 @@ def test_scalars_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
             "  evaluation: {tasks: [{name: a, uri: store://x}, {name: a, uri: store://y}]}\n",
             "spec.evaluation.tasks: items differ in name; twice: a",
         ),
-        ("  training: {nodes: 2}\n", "spec.training.nodes: is not available in this release"),
+        ("  scheduling: {topology: rack}\n", "spec.scheduling.topology: is not available in this release"),
     ],
 )
 def test_what_is_wrong_is_named_by_line_and_field(tmp_path: Path, added: str, words: str) -> None:

@@ -219,6 +219,105 @@ async def test_preflight_has_no_rivals_though_it_is_labelled_alike_in_every_run(
     assert observation.rivals == ()
 
 
+class Together(Canned):
+    """A cluster that holds a training Job of two pods."""
+
+    def __init__(self, job_status: Manifest, *pods: Manifest, **more: Any) -> None:
+        super().__init__(job_status, *pods, **more)
+        self._job["metadata"]["labels"] |= {f"{LABEL}/stage": "train", f"{LABEL}/kind": "train"}
+        self._job["spec"] = {"completions": 2}
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        return f'{{"progress": {{"done": {len(pod)}, "total": 9}}}}'
+
+
+LOST = Termination(reason="RankLost", message="rank 1 lost the other ranks")
+
+
+def node(index: int, phase: str, *containers: Manifest, name: str = "p") -> Manifest:
+    metadata = {"name": name, "labels": {"batch.kubernetes.io/job-completion-index": str(index)}}
+    return {"metadata": metadata, "status": {"phase": phase, "containerStatuses": list(containers)}}
+
+
+def failed(reason: str, message: str = "") -> Manifest:
+    return {"conditions": [{"type": "Failed", "status": "True", "reason": reason, "message": message}]}
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize(
+    ("first", "code", "words"),
+    [
+        (ended(64, Termination(reason="OutOfMemory", message="does not fit"), at="2026-01-01T00:00:09Z"), 64, "does not fit"),
+        (ended(64, at="2026-01-01T00:00:09Z"), 64, None),
+        (ended(137, at="2026-01-01T00:00:09Z"), 137, None),
+        (ended(75, Termination(reason="RankHangs", message="no step"), at="2026-01-01T00:00:09Z"), 75, "no step"),
+    ],
+)
+async def test_of_nodes_that_failed_together_the_one_tells_why_that_did_not_only_lose_another(
+    first: Manifest, code: int, words: str | None
+) -> None:
+    other = ended(75, LOST, at="2026-01-01T00:00:07Z")
+    for pods in ([node(0, "Failed", first), node(1, "Failed", other)], [node(0, "Failed", other), node(1, "Failed", first)]):
+        view = await seen(Together(failed("BackoffLimitExceeded"), *pods))
+        assert (view.whole, view.state, view.exit_code) == (True, JobState.FAILED, code)
+        assert (view.termination.message if view.termination else None) == words
+
+
+@pytest.mark.fault(58)
+async def test_of_nodes_that_failed_together_a_refusal_tells_why_though_another_went_first() -> None:
+    killed, refused = ended(137, at="2026-01-01T00:00:05Z"), ended(66, at="2026-01-01T00:00:09Z")
+    view = await seen(Together(failed("BackoffLimitExceeded"), node(0, "Failed", refused), node(1, "Failed", killed)))
+    assert view.exit_code == 66
+
+
+@pytest.mark.fault(58)
+async def test_of_nodes_that_all_lost_one_the_first_to_go_tells_why() -> None:
+    early = ended(75, Termination(reason="RankLost", message="a rank was killed"), at="2026-01-01T00:00:05Z")
+    late = ended(75, LOST, at="2026-01-01T00:00:07Z")
+    view = await seen(Together(failed("BackoffLimitExceeded"), node(0, "Failed", late), node(1, "Failed", early)))
+    assert view.termination is not None
+    assert view.termination.message == "a rank was killed"
+
+
+async def test_a_node_that_ends_without_a_word_hides_nothing_of_the_first_ones() -> None:
+    sealed = ended(0, Termination(fingerprint="f", manifest_digest="d"), at="2026-01-01T00:00:01Z")
+    silent = ended(0, at="2026-01-01T00:00:09Z")
+    complete = {"conditions": [{"type": "Complete", "status": "True"}]}
+    view = await seen(Together(complete, node(0, "Succeeded", sealed), node(1, "Succeeded", silent)))
+    assert view.seal == "d"
+
+
+async def test_a_training_works_when_all_its_nodes_do_and_until_then_it_waits() -> None:
+    words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    unplaced = node(1, "Pending") | {"status": {"phase": "Pending", "conditions": [_unplaced(words)]}}
+    loading = {"phase": "Pending", "initContainerStatuses": [{"name": "load-model", "started": False, "state": {"running": {}}}]}
+    for first in (node(0, "Running"), node(0, "Pending") | {"status": loading}):
+        view = await seen(Together({}, first, unplaced))
+        assert (view.state, view.waits) == (JobState.WAITING, words)
+    assert (await seen(Together({}, node(0, "Running"), node(1, "Running")))).state is JobState.RUNNING
+
+
+async def test_a_training_that_is_being_given_up_works_though_a_pod_of_it_is_gone() -> None:
+    ending = {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy"}]}
+    assert (await seen(Together(ending, node(0, "Running")))).state is JobState.RUNNING
+
+
+async def test_progress_is_what_the_first_node_says() -> None:
+    view = await seen(Together({}, node(1, "Running", name="p"), node(0, "Running", name="pod-0")))
+    assert view.progress is not None
+    assert view.progress.done == len("pod-0")
+
+
+async def test_a_drain_that_failed_a_job_is_known_when_the_pod_is_gone() -> None:
+    words = "Pod research/medical-train-0 has condition DisruptionTarget matching FailJob rule at index 0"
+    view = await seen(Together(failed("PodFailurePolicy", words)))
+    assert (view.disrupted, view.ended_by) == (1, "PodFailurePolicy")
+
+
+def _unplaced(words: str) -> Manifest:
+    return {"type": "PodScheduled", "status": "False", "message": words}
+
+
 class Queued(Canned):
     """A cluster whose Job Kueue suspended; its Workload says why."""
 

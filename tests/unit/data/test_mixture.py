@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rehearsal.api.messages import Refused
-from rehearsal.api.run import Mixture
+from rehearsal.api.run import Mixture, MixtureMode
 from rehearsal.data.mixture import MixturePlan, Pick, Source, mixed, plan_mixture
 
 FRACTIONS = st.integers(1, 99).map(lambda percent: percent / 100)
@@ -32,12 +32,13 @@ def test_a_total_is_split_by_the_fraction():
 
 
 def test_plain_concatenation_takes_both_sets_whole():
-    assert plan_mixture(40, 7, Mixture(domain_fraction=None)) == MixturePlan(40, 7, 40, 7)
+    assert plan_mixture(40, 7, Mixture(mode=MixtureMode.CONCATENATE)) == MixturePlan(40, 7, 40, 7)
 
 
-def test_a_total_and_plain_concatenation_exclude_each_other():
-    with pytest.raises(Refused, match=r"spec\.mixture\.totalSamples: plain concatenation takes both sets whole; leave it out"):
-        plan_mixture(40, 7, Mixture(domain_fraction=None, total_samples=10))
+@pytest.mark.parametrize("ignored", [{"total_samples": 10}, {"repeat_domain": True}])
+def test_what_plain_concatenation_would_ignore_is_refused(ignored):
+    with pytest.raises(ValueError, match="may only be set with the mode Proportion"):
+        Mixture(mode=MixtureMode.CONCATENATE, **ignored)
 
 
 def test_a_domain_shortfall_is_refused_with_the_arithmetic():

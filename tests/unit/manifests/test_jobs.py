@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rehearsal.api.task import Task
 from rehearsal.cluster import fields
 from rehearsal.console.machine import defaults, on_cores, on_gpus
 from rehearsal.manifests.jobs import Order, build_job, execution_digest, job_name
+from rehearsal.manifests.rendezvous import build_service, service_name
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stage import Stage
 from rehearsal.pipeline.stages import stages_of
@@ -113,15 +115,6 @@ def test_a_pod_is_told_its_task_by_an_annotation() -> None:
     assert (task.stage, task.fingerprint, task.spec, task.inputs) == ("mix", KNOWN["mix"], SPEC, INPUTS)
 
 
-def test_a_null_that_is_written_stays_null_in_the_task() -> None:
-    spec = parsed(mixture={"domainFraction": None})
-    stage = {stage.name: stage for stage in stages_of(spec)}["mix"]
-    order = Order("research", "medical", "uid-1", spec, stage, "f" * 64, 0, 1, INPUTS, KNOWN)
-    template: Any = build_job(order, GPU)["spec"]
-    task = Task.model_validate_json(template["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
-    assert task.spec.mixture.domain_fraction is None
-
-
 def test_labels_are_short_enough_for_kubernetes() -> None:
     labels = job_of(STAGES["judge-peer"])["metadata"]["labels"]
     assert all(len(value) <= 63 for value in labels.values())
@@ -150,6 +143,52 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(inner) for inner in value]
     return type(value).__name__
+
+
+@pytest.fixture
+def together() -> dict[str, Any]:
+    """The training Job of a run on two nodes."""
+    spec = parsed(training={"nodes": 2, "processesPerNode": 8})
+    stage = {stage.name: stage for stage in stages_of(spec)}["train"]
+    return build_job(Order("research", "medical", "uid-1", spec, stage, "f" * 64, 0, 1, INPUTS, KNOWN), GPU)
+
+
+def test_nodes_that_train_together_are_a_slot_each_and_none_is_replaced(together: dict[str, Any]) -> None:
+    spec = together["spec"]
+    task = Task.model_validate_json(spec["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
+    assert (spec["completions"], spec["parallelism"], task.slots, spec["backoffLimit"]) == (2, 2, 2, 0)
+    drained, *fatal = spec["podFailurePolicy"]["rules"]
+    assert drained == {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert [rule["onExitCodes"]["values"] for rule in fatal] == [[64, 65, 66]] * 2
+
+
+def test_each_node_holds_its_own_devices_and_the_job_says_how_many_all_hold(together: dict[str, Any]) -> None:
+    pod = together["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert together["metadata"]["annotations"]["rehearsal.dev/devices"] == "16"
+
+
+def test_nodes_find_the_first_one_by_its_name_in_the_runs_service(together: dict[str, Any]) -> None:
+    service: Any = build_service(together)
+    name, pod = service["metadata"]["name"], together["spec"]["template"]["spec"]
+    env = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    assert (env["MASTER_ADDR"], env["MASTER_PORT"]) == (f"{together['metadata']['name']}-0.{name}", "29500")
+    assert pod["subdomain"] == name == service_name("uid-1")
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name)
+    assert service["metadata"]["ownerReferences"] == together["metadata"]["ownerReferences"]
+    assert service["metadata"]["namespace"] == "research"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"] == {"rehearsal.dev/run-uid": "uid-1", "rehearsal.dev/stage": "train"}
+    assert service["spec"]["selector"].items() <= together["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_one_node_needs_no_name() -> None:
+    job = job_of(STAGES["train"])
+    assert "subdomain" not in job["spec"]["template"]["spec"]
+    assert not [each for each in containers(job["spec"]["template"]["spec"])[-1]["env"] if each["name"].startswith("MASTER")]
+    assert job["spec"]["backoffLimit"] == GPU.backoff_limit
+    assert job["spec"]["podFailurePolicy"]["rules"][0]["action"] == "Ignore"
 
 
 def test_pods_are_born_in_one_module_alone() -> None:

@@ -55,17 +55,32 @@ def test_names_of_all_stages_differ_and_fingerprints_too() -> None:
             {"evaluate-base", "evaluate-tuned", "report"},
         ),
         ({"mixture": {"domainFraction": 0.2}}, {"mix", "train", "evaluate-tuned", "report"}),
+        ({"mixture": {"mode": "Concatenate"}}, {"mix", "train", "evaluate-tuned", "report"}),
         ({"queueName": "gpu"}, set()),
         ({"suspend": True}, set()),
         ({"retry": "2"}, set()),
         ({"scheduling": {"nodeSelector": {"gpu": "h100"}}}, set()),
         ({"ttlSecondsAfterFinished": 700}, set()),
+        ({"training": {"nodes": 4, "processesPerNode": 2}}, set()),
+        ({"training": {"nodes": 2}}, {"train", "evaluate-tuned", "report"}),
         ({"training": {"zeroStage": 2, "offload": "Optimizer", "checkpointMinutes": 5}}, set()),
         ({"baseModel": {"uri": "store://base", "serving": {"replicas": 4, "tensorParallel": 8}}}, set()),
     ],
 )
 def test_an_edit_affects_exactly_the_stages_it_can_change(change: dict[str, object], affected: set[str]) -> None:
     assert differing(parsed(), parsed(**change)) == affected
+
+
+@pytest.mark.parametrize(
+    ("run", "ignored"),
+    [
+        ({"rehearsal": {}}, {"mode": "Concatenate"}),
+        ({"rehearsal": {}}, {"domainFraction": 0.2, "repeatDomain": True}),
+        ({"mixture": {"mode": "Concatenate"}}, {"mode": "Concatenate", "domainFraction": 0.2}),
+    ],
+)
+def test_what_a_mix_does_not_heed_changes_no_stage(run: dict[str, object], ignored: dict[str, object]) -> None:
+    assert not differing(parsed(**run), parsed(**run | {"mixture": ignored}))
 
 
 def test_a_new_seed_and_a_rerun_run_every_sampled_stage_anew_but_not_the_base_models_evaluation() -> None:
@@ -95,12 +110,14 @@ def test_another_digest_of_an_input_changes_what_reads_it() -> None:
 
 
 def test_what_changed_is_said_by_path() -> None:
-    def of(spec: RunSpec) -> dict[str, str]:
+    def of(name: str, **changes: object) -> dict[str, str]:
+        spec = parsed(**changes)
         table = {stage.name: stage for stage in stages_of(spec)}
-        return parts(table["train"], INPUTS, known(spec))
+        return parts(table[name], INPUTS, known(spec))
 
-    assert changed(of(parsed()), of(parsed(training={"epochs": 2}))) == "spec.training.epochs changed"
-    assert changed(of(parsed()), of(parsed())) == ""
+    assert changed(of("train"), of("train", training={"epochs": 2})) == "spec.training.epochs changed"
+    assert changed(of("mix"), of("mix", mixture={"domainFraction": 0.2})) == "spec.mixture.domainFraction changed"
+    assert changed(of("train"), of("train")) == ""
 
 
 def test_more_rounds_of_elicitation_change_no_other_stage() -> None:

@@ -203,7 +203,7 @@ def test_too_few_domain_rows_are_refused_with_the_arithmetic(tmp_path: Path, sto
 
 def test_rows_longer_than_the_sequence_are_refused_and_counted_never_cut(tmp_path: Path, store: FolderStore) -> None:
     spec = a_spec(count=20)
-    spec = RunSpec.model_validate(spec.wire() | {"training": {"sequenceLength": 64}, "mixture": {"domainFraction": None}})
+    spec = RunSpec.model_validate(spec.wire() | {"training": {"sequenceLength": 64}, "mixture": {"mode": "Concatenate"}})
     context = mixing(tmp_path, store, 20, 40, spec, words=3)
     long = json.dumps({"prompt": "What is long?", "response": "word " * 500}) + "\n"
     store.put("domain.jsonl", store.get("domain.jsonl") + long.encode())

@@ -52,6 +52,16 @@ def test_what_cannot_fit_is_refused_with_both_sides_of_the_arithmetic(training: 
     assert error.value.reason == "DoesNotFit"
 
 
+def test_two_nodes_share_what_one_keeps_on_the_host() -> None:
+    alone, pair = (need(LLAMA_70B, Training(nodes=nodes), offload=True) for nodes in (1, 2))
+    assert pair.host == alone.host / 2
+    tiny = Training(nodes=2, processes_per_node=1, sequence_length=512)
+    assert (
+        need(TINY, tiny, offload=False).device
+        == need(TINY, Training(processes_per_node=2, sequence_length=512), offload=False).device
+    )
+
+
 def test_without_a_gpu_the_ranks_share_the_hosts_memory() -> None:
     tiny = Training(processes_per_node=2, sequence_length=512)
     machine = Machine.of(Limits(host_memory_gib=4), on_cpu=True)

@@ -132,6 +132,11 @@ def test_more_ranks_than_a_pod_holds_are_refused(look: Callable[..., Any]) -> No
     assert "8 ranks a pod, and this platform's pods hold 2" in refusal(look, max_ranks=2)
 
 
+def test_more_nodes_than_the_platform_has_are_refused(look: Callable[..., Any]) -> None:
+    pair = changed(training={"nodes": 2})
+    assert refusal(look, pair, max_nodes=1) == "spec.training.nodes: 2 nodes, and this platform has 1"
+
+
 def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic(look: Callable[..., Any]) -> None:
     assert "does not fit" in refusal(look, device_memory_gib=0.000001)
 

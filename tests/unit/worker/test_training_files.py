@@ -50,9 +50,10 @@ def test_a_listener_hears_every_event_once_and_waits_for_half_a_line(tmp_path: P
 @pytest.mark.parametrize(
     ("failures", "code", "reason"),
     [
-        ([], ExitCode.DEVICE, "RankLost"),
+        ([], ExitCode.DEVICE, "RankKilled"),
         ([(75, "RankLost"), (66, "LossNotFinite")], ExitCode.TOO_MANY_REFUSED, "LossNotFinite"),
         ([(75, "RankLost"), (70, "Bug")], ExitCode.BUG, "Bug"),
+        ([(75, "RankLost"), (75, "DeviceUnusable")], ExitCode.DEVICE, "DeviceUnusable"),
         ([(75, "RankLost"), (64, "OutOfMemory")], ExitCode.REFUSED, "OutOfMemory"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What ranks tell their parent: JSON lines in one file that every rank appends to. Lines are far below PIPE_BUF, so they never mix.
+"""What ranks tell their node's parent: JSON lines in one file that they append to. Lines are far below PIPE_BUF, so they never mix.
 
 Standard output is no channel for this: torchrun and its libraries write there too.
 """
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-STARTED, STEP, CHECKPOINT, EXPORTED, FAILED = "started", "step", "checkpoint", "exported", "failed"
+JOINED, STARTED, STEP, CHECKPOINT, FAILED = "joined", "started", "step", "checkpoint", "failed"
 
 
 def tell(path: Path, kind: str, **facts: object) -> None:

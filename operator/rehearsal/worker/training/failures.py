@@ -1,10 +1,11 @@
 """From an exception on a rank to the end of the stage, as an event for the parent."""
 
+import re
 from pathlib import Path
 
 import torch
 
-from rehearsal.api.messages import DeviceUnusable, Refused, StageError
+from rehearsal.api.messages import RANK_LOST, DeviceUnusable, Refused, StageError
 from rehearsal.worker.training.events import FAILED, tell
 
 COLLECTIVE_WORDS = ("gloo", "NCCL", "nccl", "Connection closed by peer", "Connection reset", "TCPStore", "Broken pipe")
@@ -19,7 +20,7 @@ def ending(error: Exception, rank: int) -> StageError | None:
     if isinstance(error, torch.AcceleratorError):
         return DeviceUnusable(f"the device of rank {rank} is unusable: {_first_line(error)}")
     if isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in COLLECTIVE_WORDS):
-        return DeviceUnusable(f"rank {rank} lost the other ranks: {_first_line(error)}", "RankLost")
+        return DeviceUnusable(f"rank {rank} lost the other ranks: {_told(error)}", RANK_LOST)
     return None
 
 
@@ -39,6 +40,11 @@ def _numbers() -> str:
         f"{free / 1e9:.1f} of {total / 1e9:.1f} GB were free, tensors took {peak / 1e9:.1f} GB at the peak. Use more ranks, a higher "
         "spec.training.zeroStage, offload: Optimizer, gradientCheckpointing or a shorter sequenceLength"
     )
+
+
+def _told(error: Exception) -> str:
+    """Return what gloo or NCCL says happened: without the place in its source, and its advice."""
+    return re.sub(r"^\[\S+:[0-9]+\] *", "", _first_line(error)).partition(". ")[0]
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 from torch import distributed
 
 from rehearsal.worker.training import attention, engine, export
-from rehearsal.worker.training.events import EXPORTED, STARTED, tell
+from rehearsal.worker.training.events import JOINED, STARTED, tell
+from rehearsal.worker.training.group import agree, is_first_of_node
 from rehearsal.worker.training.rows import Rows
 from rehearsal.worker.training.settings import Settings
 from rehearsal.worker.training.trainer import Trainer
@@ -17,8 +18,10 @@ PROOF_ROWS = 4
 def train(settings: Settings) -> None:
     """Carry out a training run as rank `RANK` of torchrun's world."""
     device = engine.join()
-    leads = distributed.get_rank() == 0
     events = Path(settings.events)
+    attempt = agree(settings.origin)
+    if is_first_of_node():
+        tell(events, JOINED, attempt=attempt)
     rows = Rows(Path(settings.rows))
     plan = settings.plan(rows.lengths, distributed.get_world_size())
     tuned = engine.start(settings, distributed.get_world_size())
@@ -26,11 +29,9 @@ def train(settings: Settings) -> None:
     if settings.packing:
         proof = sorted(range(len(rows)), key=lambda row: rows.lengths[row])[:PROOF_ROWS]
         attention.prove_separation(tuned, rows, proof, device)
-    if leads:
+    if is_first_of_node():
         tell(events, STARTED, steps=len(plan.steps))
     Trainer(settings, tuned, rows, plan, device).run()
-    export.export(tuned.module, Path(settings.export), leads)
-    if leads:
-        tell(events, EXPORTED)
-    distributed.barrier()
+    export.export(tuned.module, Path(settings.export), writes=distributed.get_rank() == 0)
+    distributed.barrier()  # whoever leaves earlier would look like one that died
     distributed.destroy_process_group()

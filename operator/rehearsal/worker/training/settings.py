@@ -11,7 +11,7 @@ from rehearsal.data.steps import StepPlan, plan_steps
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths are absolute. The checkpoint at `resume` holds `resume_step` steps."""
+    """Paths are absolute. The checkpoint at `resume` holds `resume_step` steps; `origin` names it, and is empty where there is none."""
 
     model: str
     rows: str
@@ -20,6 +20,7 @@ class Settings:
     events: str
     resume: str | None
     resume_step: int
+    origin: str
     global_batch: int
     sequence_length: int
     epochs: int

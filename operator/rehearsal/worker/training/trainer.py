@@ -18,6 +18,7 @@ from rehearsal.data.steps import StepPlan
 from rehearsal.worker.training.attention import token_losses
 from rehearsal.worker.training.batches import pack
 from rehearsal.worker.training.events import CHECKPOINT, STEP, tell
+from rehearsal.worker.training.group import is_first_of_node
 from rehearsal.worker.training.rows import Rows
 from rehearsal.worker.training.settings import Settings
 
@@ -41,6 +42,7 @@ class Trainer:
     ) -> None:
         self._settings, self._engine, self._rows, self._plan, self._device = settings, engine, rows, plan, device
         self._rank, self._ranks = distributed.get_rank(), distributed.get_world_size()
+        self._speaks = is_first_of_node()
         self._saved_at = time.monotonic()
 
     def run(self) -> None:
@@ -52,7 +54,7 @@ class Trainer:
             for group in self._engine.optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(self._plan.steps), self._settings)
             loss, tokens, save = self._step(step)
-            if self._rank == 0:
+            if self._speaks:
                 tell(Path(self._settings.events), STEP, step=step + 1, loss=loss, tokens=tokens)
             if save and step + 1 < len(self._plan.steps):
                 self._save(step + 1)
@@ -78,12 +80,18 @@ class Trainer:
         return mean, sum(self._rows.lengths[row] for rank in dealt for packed in rank for row in packed), due
 
     def _agree(self, share: torch.Tensor) -> tuple[float, bool]:
-        """Sum the ranks' shares of the loss; rank 0's clock decides for all whether a checkpoint is due."""
+        """Sum the ranks' shares of the loss; rank 0's clock says when a checkpoint is due, any node that it has no room for one yet."""
         minutes = self._settings.checkpoint_minutes
         due = self._rank == 0 and minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
-        both = torch.stack([share.double(), torch.tensor(float(due), device=share.device, dtype=torch.float64)])
-        distributed.all_reduce(both)
-        return float(both[0]), bool(both[1])
+        votes = torch.tensor([due, self._speaks and self._is_uploading()], device=share.device, dtype=torch.float64)
+        sums = torch.cat([share.double().reshape(1), votes])
+        distributed.all_reduce(sums)
+        return float(sums[0]), bool(sums[1]) and not sums[2]
+
+    def _is_uploading(self) -> bool:
+        """Whether this node's part of the last checkpoint is still here: the parent removes it once it is in the store."""
+        folder = Path(self._settings.checkpoints)
+        return folder.exists() and any(entry.is_dir() for entry in folder.iterdir())
 
     def _diverged(self, step: int, what: str) -> TooManyRefused:
         return TooManyRefused(
@@ -98,7 +106,7 @@ class Trainer:
         self._engine.save_checkpoint(str(folder), tag=str(step), save_latest=False)
         distributed.barrier()
         self._saved_at = time.monotonic()
-        if self._rank == 0:
+        if self._speaks:
             tell(Path(self._settings.events), CHECKPOINT, step=step, seconds=round(self._saved_at - started, 1))
 
     def _load(self, folder: str) -> None:
@@ -106,5 +114,5 @@ class Trainer:
         if loaded is None:
             raise CorruptInput(f"DeepSpeed cannot read the checkpoint of step {self._settings.resume_step}")
         distributed.barrier()
-        if self._rank == 0:
+        if self._speaks:
             shutil.rmtree(folder)  # hundreds of GB at 70B, and the next one will want the room

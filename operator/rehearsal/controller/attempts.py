@@ -1,0 +1,69 @@
+"""Attempts of a stage whose pods train together: each is a Job of its own, and here is said which follows which, and when. Pure.
+
+Kubernetes replaces single pods. Ranks that have lost one start over together, and only when no pod of before is left: it would
+answer to the name of a new one. A failure counts against the platform's `backoffLimit`, a drain or preemption does not.
+"""
+
+from datetime import datetime
+
+from rehearsal.api.messages import FATAL
+from rehearsal.api.status import Retries, StageStatus, State
+from rehearsal.controller import ledger
+from rehearsal.controller.jobs import JobView
+from rehearsal.controller.ledger import moment
+from rehearsal.manifests.pod import DISRUPTED
+
+FIRST_PAUSE, LONGEST_PAUSE = 10.0, 360.0
+"""Seconds between attempts, doubled each time: the Job controller's own between pods."""
+ENDED_BY_PODS = ("BackoffLimitExceeded", "PodFailurePolicy")
+"""Reasons of a Job's failure after which another may do better; not so the deadline."""
+
+
+def followed(before: StageStatus, after: StageStatus, job: JobView | None, limit: int) -> StageStatus:
+    """Return a stage's entry with its attempts counted: one that failed, and may do better, is ready for the next.
+
+    `before` and `after` the Job was looked at; `limit`: failures that cost nothing but time.
+    """
+    if job is None or not job.whole or before.state is State.FAILED:
+        return after
+    so_far = after.retries or Retries()
+    if after.state is State.RUNNING:
+        moved = {"disrupted": 0} if after.done > before.done else {}
+        seen = so_far.model_copy(update=moved | {"leaving": so_far.leaving or job.disrupted > 0})
+        return after.model_copy(update={"retries": seen}) if seen != so_far else after
+    if after.state is not State.FAILED or not _may_do_better(job):
+        return after
+    drained = so_far.leaving or job.disrupted > 0
+    why = "a pod was drained or preempted" if drained else after.message or "no pod is left to say why"
+    counted = Retries(failed=so_far.failed + (not drained), disrupted=so_far.disrupted + drained, last=why)
+    if counted.failed > limit:
+        return after
+    # What was done stays, so that it is no progress when the next attempt begins where the last checkpoint is.
+    figures = {name: getattr(after, name) for name in ("done", "total", "unit")}
+    return ledger.again(after).model_copy(update={**figures, "retries": counted})
+
+
+def words(entry: StageStatus, limit: int) -> str:
+    """Return which attempt is next and what became of the last one, or nothing before the second."""
+    if entry.retries is None or not entry.retries.last:
+        return ""
+    return f"attempt {entry.retries.failed + 1} of {limit + 1} is next; the last one ended: {entry.retries.last}"
+
+
+def pause(entry: StageStatus, last: JobView | None, now: datetime) -> float:
+    """Return the seconds until the next attempt may begin. `last`: the Job of the one before, if it is still there.
+
+    A clock that is wrong by more than a pause is not waited for.
+    """
+    if entry.retries is None or last is None or last.finished_at is None:
+        return 0.0
+    times = entry.retries.failed + entry.retries.disrupted
+    delay = min(FIRST_PAUSE * 2.0 ** max(times - 1, 0), LONGEST_PAUSE)
+    left = (moment(last.finished_at) - now).total_seconds() + delay
+    return left if 0 < left < 2 * LONGEST_PAUSE else 0.0
+
+
+def _may_do_better(job: JobView) -> bool:
+    if job.ended_by not in ENDED_BY_PODS or job.exit_code in FATAL:
+        return False
+    return job.ended_by != "PodFailurePolicy" or DISRUPTED in job.why

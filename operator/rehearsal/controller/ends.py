@@ -1,0 +1,66 @@
+"""How the pods of a Job ended: the container whose end tells why, and the last word that counts. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from rehearsal.api.messages import FATAL, RANK_LOST, ExitCode, Termination
+from rehearsal.manifests.pod import DISRUPTED, MAIN
+
+Pods = Sequence[Mapping[str, Any]]
+
+
+def cause(pods: Pods, whole: bool) -> Mapping[str, Any] | None:
+    """Return the state of the container whose end tells why pods failed, if one ended by itself.
+
+    Of pods that replaced each other it is the last one. Of pods that end together (`whole`) it is the first that went, and none
+    that only lost another; times are whole seconds, so a word that decides goes ahead of them.
+    """
+    failed = [ended for ended in dead(pods) if ended.get("exitCode") not in (0, ExitCode.TERMINATED)]
+    if whole:
+        return min(failed, key=lambda ended: (ended["exitCode"] not in FATAL, _lost_another(ended)), default=None)
+    return failed[-1] if failed else None
+
+
+def last_word(pods: Pods, complete: bool) -> Termination | None:
+    """Return the latest termination message that can be read: of a complete Job a successful container's."""
+    words = (word(ended) for ended in reversed(dead(pods)) if ended.get("exitCode") == 0 or not complete)
+    return next(filter(None, words), None)
+
+
+def word(ended: Mapping[str, Any]) -> Termination | None:
+    """Return the termination message of a container, if it is a worker's."""
+    try:
+        return Termination.model_validate_json(ended.get("message") or "")
+    except ValidationError:
+        return None
+
+
+def dead(pods: Pods) -> list[Mapping[str, Any]]:
+    """Return the states of main containers that terminated, and of init containers that failed, the latest last."""
+    return sorted(_terminated(pods), key=lambda ended: str(ended.get("finishedAt") or ""))
+
+
+def at_work(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod has not ended yet, be it that it is on its way out."""
+    return pod["status"].get("phase") in ("Pending", "Running")
+
+
+def disrupted(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod was drained or preempted."""
+    return any(c["type"] == DISRUPTED and c["status"] == "True" for c in pod["status"].get("conditions") or [])
+
+
+def _terminated(pods: Pods) -> Iterator[Mapping[str, Any]]:
+    for pod in pods:
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for container in pod["status"].get(kind) or []:
+                ended = (container.get("state") or {}).get("terminated")
+                if ended and (container["name"] == MAIN or ended.get("exitCode")):
+                    yield ended
+
+
+def _lost_another(ended: Mapping[str, Any]) -> bool:
+    told = word(ended)
+    return told is not None and told.reason == RANK_LOST
