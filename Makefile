@@ -70,6 +70,10 @@ control: $(ENVIRONMENT) tools ## the tests against a real API server and Job con
 engines: $(ENVIRONMENT) ## every stage program with its real engine
 	@$(RUN)/pytest -m engine -q --durations=10
 
+.PHONY: images
+images: ## build the images with docker, podman or buildah: BASE=… VARIANT=cpu|cuda PREFIX=…, see docs/images.md
+	@BASE=$(BASE) VARIANT=$(VARIANT) PREFIX=$(PREFIX) scripts/images.sh
+
 .PHONY: cluster
 cluster: $(ENVIRONMENT) $(GO) ## start a one-node Kubernetes cluster on this machine (root, Linux): see docs/cluster.md
 	@$(RUN)/python -m tests.onenode up
