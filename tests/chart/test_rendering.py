@@ -71,7 +71,13 @@ def test_the_operator_reads_the_platform_that_the_values_say(everything: list[Ma
     expected = {**EVERYTHING["platform"], "images": read.images.wire() | EVERYTHING["platform"]["images"]}
     assert read == Platform.model_validate(expected)
     assert read.images.operator == image(everything)
-    assert read.images.inference == f"rehearsal/inference:{rehearsal.__version__}"
+    assert read.images.inference == f"registry.example/inference:{rehearsal.__version__}"
+
+
+def test_the_workers_images_lie_beside_the_operators_under_its_tag(tmp_path: Path) -> None:
+    assert platform(render(), tmp_path).images.trainer == f"rehearsal/trainer:{rehearsal.__version__}"
+    values = {"image": {"repository": "registry.example/ml/operator", "tag": "1.2.3"}}
+    assert platform(render(values), tmp_path).images.trainer == "registry.example/ml/trainer:1.2.3"
 
 
 def test_without_a_device_everything_uses_the_cpu(tmp_path: Path) -> None:

@@ -34,11 +34,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $name }}
 {{- end }}
 
-{{- /* The platform as the operator reads it. Images that the values do not name are those of this release. */ -}}
+{{- /* The platform as the operator reads it. Images that the values do not name lie beside the operator's, under the same tag. */ -}}
 {{- define "rehearsal.platform" -}}
-{{- $inference := printf "rehearsal/inference:%s" .Chart.AppVersion }}
-{{- $trainer := printf "rehearsal/trainer:%s" .Chart.AppVersion }}
-{{- $own := dict "operator" (include "rehearsal.image" .) "inference" $inference "trainer" $trainer }}
+{{- $beside := printf "%s/%%s:%s" (dir .Values.image.repository) (.Values.image.tag | default .Chart.AppVersion) }}
+{{- $own := dict "operator" (include "rehearsal.image" .) "inference" (printf $beside "inference") "trainer" (printf $beside "trainer") }}
 {{- $images := merge (dict) (.Values.platform.images | default dict) $own }}
 {{- set (deepCopy .Values.platform) "images" $images | toYaml }}
 {{- end }}
