@@ -137,10 +137,13 @@ async def test_an_edit_in_git_runs_what_it_changes_and_the_same_again_starts_not
 async def test_a_second_run_in_git_shares_its_first_stages_with_the_first(
     served: Plane, namespace: str, operator: Operator, player: Player
 ) -> None:
-    flux = Flux(served.kubeconfig)
+    flux, seals = Flux(served.kubeconfig), Seals()
     runs = [a_measured_run(namespace), a_measured_run(namespace, "bolder", training={"learningRate": 1e-4})]
-    assert flux.applied(*runs) == ["created", "created"]
-    async with player.playing(Seals().script(player)):
+    assert flux.applied(runs[0]) == ["created"]
+    mix = await played_up_to("mix", seals, player)
+    assert flux.applied(*runs) == ["unchanged", "created"]
+    async with player.playing(seals.script(player)):
+        await seals.finish(player, mix)
         await asyncio.to_thread(flux.wait, *runs, seconds=50)
     once, twice = ("mix", "evaluate-base"), ("preflight", "train", "evaluate-tuned", "report")
     stages = Counter(job["metadata"]["labels"]["rehearsal.dev/stage"] for job in jobs_of(served, namespace))

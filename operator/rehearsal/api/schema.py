@@ -126,10 +126,12 @@ class _Conversion:
     def _chosen(self, kinds: list[JsonSchemaValue], field: JsonSchemaValue, path: str) -> JsonSchemaValue:
         """Return what a union comes to: an optional field, or any scalar.
 
-        A null beside a default could mean something else than the default, but client-side apply takes every null for absence.
+        Nowhere does null mean something else than absence: client-side apply takes every null out of a manifest.
         """
         others = [kind for kind in kinds if kind != {"type": "null"}]
-        if len(others) == 1 and field.get("default", ...) is None:
+        if len(others) == 1:
+            if field.get("default", ...) is not None:
+                raise NotStructuralError(f"{path}: null is a field's absence, so a field that takes it has no other default")
             return {**others[0], **{key: value for key, value in field.items() if value is not None}}
         if len(others) == len(kinds) and all(kind.keys() == {"type"} and kind["type"] in SCALARS for kind in kinds):
             return {**field, "x-kubernetes-preserve-unknown-fields": True}

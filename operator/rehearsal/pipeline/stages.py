@@ -49,15 +49,13 @@ def _mix(spec: RunSpec) -> Stage:
 
 
 def _mixture_fields(spec: RunSpec) -> dict[str, object]:
-    """Return what decides how many rows of either set are mixed: without rehearsal, or of sets taken whole, little does."""
-    given = spec.mixture.wire()
+    """Return what decides how many rows of either set are mixed; without rehearsal, or where both are taken whole, little does."""
+    mixture = spec.mixture
     if not (spec.reconstructed or spec.rehearsal.dataset):
-        read = {"totalSamples"}
-    elif spec.mixture.mode is MixtureMode.CONCATENATE:
-        read = {"mode"}
-    else:
-        read = given.keys()
-    return {f"mixture.{name}": value for name, value in given.items() if name in read}
+        return {"mixture.totalSamples": mixture.total_samples}
+    if mixture.mode is MixtureMode.CONCATENATE:
+        return {"mixture.mode": mixture.mode}
+    return {f"mixture.{name}": value for name, value in mixture.wire().items()}
 
 
 def _train(spec: RunSpec) -> Stage:
