@@ -78,6 +78,8 @@ class Access:
         else:
             self.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(manifests))
         if self.kinds():
+            # A definition as new as this may have no conditions yet, which the second wait takes for an error.
+            self.kubectl("wait", "--for=jsonpath={.status.conditions}", "crd", "--all")
             self.kubectl("wait", "--for=condition=Established", "crd", "--all")
 
     def kinds(self) -> set[str]:
