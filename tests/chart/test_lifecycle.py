@@ -100,8 +100,8 @@ def test_an_install_with_nothing_said_is_taken_by_the_server_and_an_uninstall_le
 
 
 def at_work(plane: Plane, namespace: str) -> dict[str, tuple[str, str]]:
-    """The runs, Jobs and pods of a namespace by name: UID, and whether somebody changed or deleted them."""
-    kinds = "reconstructionruns,jobs,pods"
+    """The runs of a namespace, and what they need, by name: UID, and whether somebody changed or deleted them."""
+    kinds = "reconstructionruns,jobs,pods,serviceaccounts,networkpolicies"
     items = json.loads(plane.kubectl("get", kinds, f"--namespace={namespace}", "--output=json"))["items"]
     return {f"{item['kind']} {item['metadata']['name']}": (item["metadata"]["uid"], written(item)) for item in items}
 

@@ -17,6 +17,8 @@ from tests.chart.values import EVERYTHING, STORE
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
 POD_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
 
+KEPT = {"helm.sh/resource-policy": "keep"}
+
 
 @pytest.fixture(scope="module")
 def defaults() -> list[Manifest]:
@@ -106,11 +108,18 @@ def test_each_run_namespace_is_prepared_alike(everything: list[Manifest]) -> Non
 def test_workers_have_an_identity_and_no_rights(everything: list[Manifest]) -> None:
     (account,) = [found for found in of_kind(everything, "ServiceAccount") if found["metadata"]["namespace"] == "team-a"]
     assert account["metadata"]["name"] == Platform().service_account
-    assert account["metadata"]["annotations"] == EVERYTHING["workerServiceAccount"]["annotations"]
+    assert account["metadata"]["annotations"] == KEPT | EVERYTHING["workerServiceAccount"]["annotations"]
     assert account["automountServiceAccountToken"] is False
     assert account["imagePullSecrets"] == [{"name": "registry"}]
     bound = {(who["namespace"], who["name"]) for binding in of_kind(everything, "RoleBinding") for who in binding["subjects"]}
     assert bound == {("ops", "rehearsal")}
+
+
+def test_what_workers_need_outlives_an_uninstall_as_runs_do(everything: list[Manifest]) -> None:
+    accounts = [found for found in of_kind(everything, "ServiceAccount") if found["metadata"]["namespace"] == "team-a"]
+    policies = of_kind(everything, "NetworkPolicy")
+    assert policies
+    assert all(KEPT.items() <= found["metadata"]["annotations"].items() for found in accounts + policies)
 
 
 def test_workers_never_share_the_operators_account() -> None:
@@ -120,7 +129,7 @@ def test_workers_never_share_the_operators_account() -> None:
 
 def test_the_definition_is_the_models_own_and_outlives_an_uninstall(defaults: list[Manifest]) -> None:
     found = one(defaults, "CustomResourceDefinition")
-    assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert found["metadata"].pop("annotations") == KEPT
     assert found == crd()
     assert "annotations" not in one(render({"crds": {"keep": False}}), "CustomResourceDefinition")["metadata"]
     assert of_kind(render({"crds": {"install": False}}), "CustomResourceDefinition") == []

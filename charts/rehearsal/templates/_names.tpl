@@ -25,6 +25,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Values.runNamespaces | default (list .Release.Namespace) | toJson }}
 {{- end }}
 
+{{- /* What an uninstall leaves, because runs may be at work. */ -}}
+{{- define "rehearsal.kept" -}}
+helm.sh/resource-policy: keep
+{{- end }}
+
 {{- /* The account of the workers, which has no rights: never the operator's. */ -}}
 {{- define "rehearsal.workers" -}}
 {{- $name := .Values.platform.serviceAccount | default "rehearsal-worker" }}
