@@ -82,6 +82,11 @@ cluster: $(ENVIRONMENT) $(GO) ## start a one-node Kubernetes cluster on this mac
 cluster-down: $(ENVIRONMENT) ## end it and leave nothing behind
 	@$(RUN)/python -m tests.onenode down
 
+.PHONY: test-cluster
+test-cluster: $(ENVIRONMENT) $(GO) cluster-down ## what make cluster promises: pods, names, limits, and nothing left behind
+	@$(RUN)/pytest tests/onenode/test_leaves_nothing.py tests/onenode -m cluster -n 0 -q
+	@$(RUN)/python -m tests.onenode down
+
 .PHONY: manifests
 manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's values anew, after a change of the models
 	@mkdir -p crds charts/rehearsal/files

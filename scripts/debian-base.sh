@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Make the images' base from Debian's packages, for a machine that reaches no image registry: `scripts/debian-base.sh docker|podman|buildah`.
-# It holds Debian 12's smallest system, Python 3.11 and certificates. Prints its name; one that is there is kept.
+# It holds Debian 12's smallest system, Python 3.11 and certificates. Prints its name; one of this month is kept, an older one lacks updates.
 set -euo pipefail
 tool=$1
-name=localhost/rehearsal-base:bookworm
+name=localhost/rehearsal-base:bookworm-$(date +%Y%m)
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org}
 
 if "$tool" inspect "$name" >/dev/null 2>&1; then echo "$name" && exit; fi

