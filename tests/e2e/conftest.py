@@ -1,0 +1,73 @@
+"""A session on a real cluster: everything is set up once, runs go through it one after another, and what was seen is written down."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import bucket, install
+from tests.e2e.bucket import Bucket
+from tests.e2e.cluster import Cluster, open_cluster
+from tests.e2e.images import Images, prepare
+from tests.e2e.install import Installed
+from tests.e2e.notes import Notes
+from tests.e2e.runs import NAMESPACE, QUICKSTART, Run, quickstart
+from tests.e2e.story import carried_out
+
+CRD = "reconstructionruns.rehearsal.dev"
+
+
+@pytest.fixture(scope="session")
+def notes() -> Iterator[Notes]:
+    """What is told at the end."""
+    notes = Notes()
+    yield notes
+    print(f"\n{notes.write()}:\n\n{notes}")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster, up."""
+    return open_cluster()
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> Images:
+    """The images, where the nodes find them."""
+    return prepare(cluster)
+
+
+@pytest.fixture(scope="session")
+def store(cluster: Cluster, images: Images) -> Iterator[Bucket]:
+    """The bucket, with the quickstart's inputs in it."""
+    made = install.store(cluster, images)
+    made.upload(QUICKSTART / "store" / "inputs", "inputs")
+    yield made
+    if not _keep():
+        install.remove(cluster, (bucket.NAMESPACE, NAMESPACE, install.BARE))
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, images: Images, store: Bucket) -> Iterator[Installed]:
+    """The operator, in its pod."""
+    found = cluster.kubectl("get", "crd", CRD, "--ignore-not-found")
+    release = Installed(cluster, images)
+    release.apply({}, "--take-ownership")
+    yield release
+    if not _keep():
+        cluster.kubectl("delete", "recon", "--all", f"--namespace={NAMESPACE}", "--timeout=60s")
+        release.remove()
+        install.remove(cluster, [install.SYSTEM])
+        if not found:
+            cluster.kubectl("delete", "crd", CRD, "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def finished(cluster: Cluster, installed: Installed, store: Bucket, notes: Notes) -> Run:
+    """The quickstart's run, complete: what it is made of can be reused by every other run."""
+    return carried_out(Run(cluster, quickstart()), notes)
+
+
+def _keep() -> bool:
+    """Whether a session leaves everything where it is, for the next one to go on with."""
+    return bool(os.environ.get("E2E_KEEP"))

@@ -1,0 +1,86 @@
+"""What an administrator does before the first run: namespaces, credentials, the store's server, the chart."""
+
+import secrets
+from base64 import b64decode
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from tests.chart.helm import CHART, Manifest, helm
+from tests.e2e import bucket
+from tests.e2e.bucket import BUCKET, Bucket
+from tests.e2e.cluster import Cluster
+from tests.e2e.images import Images
+from tests.e2e.runs import NAMESPACE, merged
+
+SYSTEM, BARE = "rehearsal-system", "rehearsal-e2e-bare"
+"""Where the operator is; and a namespace for runs that lacks the store's Secret."""
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+VALUES: Manifest = yaml.safe_load((Path(__file__).parent / "values.yaml").read_text())
+
+
+class Installed:
+    """A release of the chart, and the namespace that its operator's pod is in."""
+
+    def __init__(self, cluster: Cluster, images: Images, name: str = "rehearsal", namespace: str = SYSTEM) -> None:
+        self.cluster, self.name, self.namespace, self._images = cluster, name, namespace, images
+
+    def apply(self, values: Manifest, *options: str) -> None:
+        """Install or upgrade it with these values on top of ours, and wait until its operator is up."""
+        namespace(self.cluster, self.namespace)
+        helm = partial(self._helm, values=merged(merged(VALUES, self._images.values()), values))
+        helm("upgrade", self.name, str(CHART), "--install", *options)
+        rollout(self.cluster, self.name, self.namespace)
+
+    def remove(self) -> None:
+        """Uninstall it. The definition stays, and with it every run."""
+        self._helm("uninstall", self.name, "--ignore-not-found")
+
+    def operator(self) -> Manifest:
+        """Return the operator's pod."""
+        (pod,) = self.cluster.list("pods", self.namespace, f"app.kubernetes.io/instance={self.name}")
+        return pod
+
+    def memory(self) -> str:
+        """Return the most memory that the operator's process has held, as its kernel tells."""
+        said = self.cluster.exec(self.namespace, f"deployment/{self.name}", "operator", "cat", "/proc/1/status")
+        return next(line.partition(":")[2].strip() for line in said.splitlines() if line.startswith("VmHWM"))
+
+    def _helm(self, verb: str, *arguments: str, values: Manifest | None = None) -> None:
+        helm(verb, *arguments, f"--namespace={self.namespace}", f"--kubeconfig={self.cluster.kubeconfig}", values=values)
+
+
+def namespace(cluster: Cluster, name: str) -> None:
+    """Make a namespace in which only restricted pods may be."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
+
+
+def rollout(cluster: Cluster, deployment: str, namespace: str) -> None:
+    """Wait until a Deployment's pod is up, and it alone."""
+    cluster.kubectl("rollout", "status", f"deployment/{deployment}", f"--namespace={namespace}", "--timeout=100s")
+
+
+def store(cluster: Cluster, images: Images) -> Bucket:
+    """Start the S3 server, make the bucket in it, and give its credentials to the workers of the runs' namespace."""
+    for name in (bucket.NAMESPACE, NAMESPACE, BARE):
+        namespace(cluster, name)
+    made = Bucket(cluster, _known(cluster) or bucket.credentials(secrets.token_hex(8), secrets.token_hex(16)))
+    cluster.apply(made.secret(bucket.NAMESPACE), made.secret(NAMESPACE), *bucket.server(images.name("e2e-s3")))
+    rollout(cluster, bucket.SERVICE, bucket.NAMESPACE)
+    with made.reached() as s3:
+        if BUCKET not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=BUCKET)
+    return made
+
+
+def remove(cluster: Cluster, namespaces: Iterable[str]) -> None:
+    """Delete namespaces with all that is in them."""
+    cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=180s", timeout=200)
+
+
+def _known(cluster: Cluster) -> Manifest:
+    """The credentials of a server that is there already."""
+    data = cluster.get("secret", bucket.SECRET, bucket.NAMESPACE).get("data") or {}
+    return {key: b64decode(value).decode() for key, value in data.items()}
