@@ -16,14 +16,21 @@ from tests.control.story import SHORT, Seals, a_short_run, all_goes_well, jobs_o
 pytestmark = pytest.mark.control
 
 TOGETHER = {"training": {"nodes": 2, "processesPerNode": 1}}
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 
 
-async def training(seals: Seals, player: Player, other_than: str = "") -> tuple[Pod, Pod]:
-    """Do what comes before, and return the two pods of training, which run; of another Job than that one."""
+async def ordered(seals: Seals, player: Player, other_than: str = "") -> tuple[Pod, Pod]:
+    """Do what comes before, and return the two pods of training, of another Job than that one."""
     async with player.playing(only(seals.script(player), "preflight", "mix")), asyncio.timeout(40):
         while len(pods := [pod for pod in player.pods("train") if pod.job != other_than]) < 2:
             await asyncio.sleep(0.05)
     first, second = pods
+    return first, second
+
+
+async def training(seals: Seals, player: Player, other_than: str = "") -> tuple[Pod, Pod]:
+    """Do what comes before, and return the two pods of training, which run; of another Job than that one."""
+    first, second = await ordered(seals, player, other_than)
     for pod in (first, second):
         await player.run(pod)
     return first, second
@@ -128,3 +135,24 @@ async def test_a_drained_pod_that_is_gone_before_the_job_has_failed_costs_no_att
     assert (entry.retries.failed, entry.retries.disrupted) == (0, 1)
     failed = next(job for job in jobs_of(served, namespace) if job["metadata"]["name"] == first.job)["status"]["conditions"]
     assert [each["reason"] for each in failed if each["type"] == "Failed"] == ["BackoffLimitExceeded"]
+
+
+@pytest.mark.fault(24)
+async def test_a_node_without_room_costs_no_attempt_and_is_told_in_the_schedulers_words(
+    served: Plane, namespace: str, operator: Operator, player: Player
+) -> None:
+    """The guard: as the attempt ends, the Job controller deletes the pod that had no place, and the Job looks as if it had worked."""
+    seals, word = Seals(), '{"reason": "NodesMissing", "message": "the ranks did not find each other"}'
+    served.apply([a_short_run(namespace, **TOGETHER)])
+    first, second = await ordered(seals, player)
+    await player.run(first)
+    await player.unschedulable(second, NO_GPU)
+    await eventually(lambda: stage_of(served, namespace, "train").message == NO_GPU, 20, NO_GPU)
+    assert stage_of(served, namespace, "train").state is State.WAITING
+    await player.finish(first, ExitCode.DEVICE, word)
+    await player.gone(second)
+    await eventually(lambda: stage_of(served, namespace, "train").attempt == 1, 10, "the next attempt is due")
+    retries = stage_of(served, namespace, "train").retries
+    assert retries
+    assert (retries.failed, retries.disrupted) == (0, 0)
+    await finish(seals, player, *await training(seals, player, other_than=first.job))

@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
 
 RANK_LOST = "RankLost"
 """The reason of a node's end that only lost another one: that one tells why."""
+NODES_MISSING = "NodesMissing"
+"""The reason of a node's end that waited for the others in vain. Where a pod of theirs had no place, nothing failed."""
 
 FATAL = (ExitCode.REFUSED, ExitCode.CORRUPT_INPUT, ExitCode.TOO_MANY_REFUSED)
 """A second try would end the same way: these fail the Job at once."""

@@ -10,6 +10,9 @@ from rehearsal.manifests.pod import DISRUPTED, MAIN
 
 Pods = Sequence[Mapping[str, Any]]
 
+EVICTED = "Evicted"
+"""The reason of a pod that the kubelet ended; its message says why."""
+
 
 def cause(pods: Pods, whole: bool) -> Mapping[str, Any] | None:
     """Return the state of the container whose end tells why pods failed, if one ended by itself.
@@ -58,7 +61,17 @@ def _terminated(pods: Pods) -> Iterator[Mapping[str, Any]]:
             for container in pod["status"].get(kind) or []:
                 ended = (container.get("state") or {}).get("terminated")
                 if ended and (container["name"] == MAIN or ended.get("exitCode")):
-                    yield ended
+                    yield _as_evicted(pod, ended)
+
+
+def _as_evicted(pod: Mapping[str, Any], ended: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The end of a container in the kubelet's words, if it killed the pod for the disk that it filled: such a pod is not disrupted."""
+    status = pod["status"]
+    killed = ended.get("exitCode") in (ExitCode.KILLED, ExitCode.TERMINATED)
+    if not killed or status.get("reason") != EVICTED or disrupted(pod):
+        return ended
+    told = Termination(reason=EVICTED, message=" ".join(str(status.get("message", "")).split())[:2048])
+    return {**ended, "exitCode": ExitCode.KILLED, "message": told.model_dump_json(by_alias=True)}
 
 
 def _lost_another(ended: Mapping[str, Any]) -> bool:

@@ -2,7 +2,8 @@
 
 The ranks die with torchrun and torchrun with this process, however it ends: none is left holding a GPU. The ranks of other nodes
 see that as a lost connection, and end as well. Not covered: a node that falls silent without closing its connections is noticed
-by its peers after `engine.HANG` only; in a cluster its pod's end comes first, and takes the whole attempt with it.
+by its peers after `engine.HANG` only; in a cluster its pod's end comes first, and takes the whole attempt with it. torchrun does
+not tell by which signal a rank ended, so a rank killed for memory and one that NCCL's watchdog aborted look the same here.
 """
 
 import ctypes
@@ -16,12 +17,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from rehearsal.api.messages import FATAL, RANK_LOST, CorruptInput, DeviceUnusable, ExitCode, Refused, StageError, TooManyRefused
+from rehearsal.api.messages import (
+    FATAL,
+    NODES_MISSING,
+    RANK_LOST,
+    CorruptInput,
+    DeviceUnusable,
+    ExitCode,
+    Refused,
+    StageError,
+    TooManyRefused,
+)
 from rehearsal.worker.node import Node
 from rehearsal.worker.training.events import FAILED, JOINED, Listener
 
 POLL_SECONDS = 0.2
-JOIN_SECONDS = 600.0
+JOIN_SECONDS = 3600.0
 """How long a node waits for the others, whose pods may be pending or still fetch the model. Its devices are idle meanwhile."""
 PR_SET_PDEATHSIG = 1
 Event = dict[str, object]
@@ -48,7 +59,7 @@ def run_ranks(settings: Path, events: Path, node: Node, heard: Callable[[Event],
             if not ended:
                 time.sleep(POLL_SECONDS)
     if process.returncode != 0 or failures:
-        raise ending(failures, process.returncode)
+        raise ending(failures, process.returncode, node.count)
 
 
 @contextmanager
@@ -89,7 +100,7 @@ def _alone(node: Node, patience: float) -> DeviceUnusable:
     return DeviceUnusable(
         f"the ranks did not find each other within {patience / 60:.0f} minutes; this is node {node.index} of {node.count}: "
         "a pod of this Job is pending, still fetches the model, or cannot be reached",
-        "NodesMissing",
+        NODES_MISSING,
     )
 
 
@@ -100,8 +111,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def ending(failures: list[Event], code: int) -> StageError:
-    """Return the end of the stage: a rank's own refusal before a bug, and the loss of others, which follows from theirs, last."""
+def ending(failures: list[Event], code: int, nodes: int) -> StageError:
+    """Return the end of the stage: a rank's own refusal before a bug, and the loss of others, which follows from theirs, last.
+
+    `code`: torchrun's own, negative where a signal killed it.
+    """
 
     def weight(failure: Event) -> int:
         if failure["code"] in FATAL:
@@ -112,6 +126,8 @@ def ending(failures: list[Event], code: int) -> StageError:
         first = min(failures, key=weight)
         kind = next((kind for kind in ENDINGS if kind.code == first["code"]), StageError)
         return kind(str(first["message"]), str(first["reason"]))
+    if nodes > 1 and code > 0:
+        return DeviceUnusable("a rank ended without a word: it was killed, or lost the ranks of another node", RANK_LOST)
     return DeviceUnusable(
         f"a training rank was killed (torchrun ended with {code}): out of host memory, or its node or device failed", "RankKilled"
     )

@@ -16,6 +16,7 @@ ALONE = Node(0, 1, 2)
 PAIR = (Node(0, 2, 1), Node(1, 2, 1))
 BOTH = range(2)
 MODEL = "mp_rank_00_model_states.pt"
+PARTITIONED = WORLD.model_copy(update={"zero_stage": 3})
 
 
 @pytest.fixture
@@ -26,6 +27,11 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 def optimizer(rank: int) -> str:
     return f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt"
+
+
+def partition(rank: int) -> str:
+    """Under ZeRO-3 a rank's share of the model has a file of its own, too, and no file is all ranks'."""
+    return f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt"
 
 
 def written(folder: Path, text: str = "weights", node: Node = ALONE) -> Path:
@@ -104,6 +110,25 @@ def test_a_node_fetches_the_optimizers_share_of_its_own_ranks_alone(
     seal = checkpoints.save(written(tmp_path / "5"), 5, WORLD, ALONE, "one")
     assert seal is not None
     assert names(checkpoints.fetch(seal, WORLD, PAIR[node].ranks, tmp_path / "into")) == needed
+
+
+def test_under_zero_3_nodes_store_and_fetch_the_files_of_their_own_ranks_and_no_other(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    seal = None
+    for node in PAIR:
+        folder = tmp_path / str(node.index)
+        folder.mkdir()
+        for name in (partition(node.index), optimizer(node.index)):
+            (folder / name).write_text(f"of node {node.index}")
+        seal = checkpoints.save(folder, 5, PARTITIONED, node, "one")
+    assert seal is not None
+    assert seal.files.keys() == {partition(0), optimizer(0), partition(1), optimizer(1)}
+    for node in PAIR:
+        fetched = checkpoints.fetch(seal, PARTITIONED, node.ranks, tmp_path / f"into-{node.index}")
+        assert {path.name: path.read_text() for path in fetched.iterdir()} == dict.fromkeys(
+            (partition(node.index), optimizer(node.index)), f"of node {node.index}"
+        )
 
 
 @pytest.mark.fault(59)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from rehearsal.api.messages import CorruptInput, ExitCode, StageError
-from rehearsal.worker.torchrun import ending
+from rehearsal.api.messages import RANK_LOST, CorruptInput, ExitCode, StageError
+from rehearsal.worker import torchrun
+from rehearsal.worker.training import failures as on_a_rank
 from rehearsal.worker.training.events import FAILED, STEP, Listener, tell
 from rehearsal.worker.training.rows import Rows, write_rows
 
@@ -61,6 +63,29 @@ def test_the_cause_of_a_failed_run_comes_before_what_followed_from_it(
     failures: list[tuple[int, str]], code: ExitCode, reason: str
 ) -> None:
     told: list[dict[str, object]] = [{"event": FAILED, "code": c, "reason": r, "message": "why"} for c, r in failures]
-    end = ending(told, 1)
+    end = torchrun.ending(told, 1, 1)
     assert isinstance(end, StageError)
     assert (end.code, end.reason) == (code, reason)
+
+
+@pytest.mark.parametrize(("nodes", "code", "reason"), [(1, 1, "RankKilled"), (2, 1, RANK_LOST), (2, -9, "RankKilled")])
+def test_a_silent_end_among_several_nodes_may_be_anothers_unless_torchrun_itself_was_killed(
+    nodes: int, code: int, reason: str
+) -> None:
+    """NCCL's watchdog aborts a rank that lost its peers: no exception, and no memory that ran out."""
+    end = torchrun.ending([], code, nodes)
+    assert (end.code, end.reason) == (ExitCode.DEVICE, reason)
+    assert ("out of host memory" in str(end)) == (reason == "RankKilled")
+
+
+def test_what_nccl_says_of_the_cause_is_told_with_what_failed() -> None:
+    """The text is as torch builds it: what failed, what such an error may be, and what went wrong."""
+    happened = "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled system error (run with NCCL_DEBUG=INFO for details)"
+    text = f"{happened}\nncclSystemError: System call failed or device error. \nLast error:\n"
+    cause = "socketStartConnect: Connect to 10.0.0.7<4321> failed"
+    end = on_a_rank.ending(torch.distributed.DistBackendError(f"{text}{cause}"), 3)
+    assert end
+    assert (end.reason, str(end)) == (RANK_LOST, f"rank 3 lost the other ranks: {happened}; {cause}")
+    assert len(str(on_a_rank.ending(torch.distributed.DistBackendError(text + "x" * 5000), 3))) < 1000
+    bare = on_a_rank.ending(torch.distributed.DistBackendError(f"{text}\nException raised from somewhere"), 3)
+    assert str(bare) == f"rank 3 lost the other ranks: {happened}"

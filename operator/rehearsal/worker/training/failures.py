@@ -9,6 +9,8 @@ from rehearsal.api.messages import RANK_LOST, DeviceUnusable, Refused, StageErro
 from rehearsal.worker.training.events import FAILED, tell
 
 COLLECTIVE_WORDS = ("gloo", "NCCL", "nccl", "Connection closed by peer", "Connection reset", "TCPStore", "Broken pipe")
+LAST_ERROR = re.compile(r"^Last error: *\n? *(\S.*)", re.M)
+"""Below what failed, NCCL says why: no interface, no shared memory, who refused the connection."""
 
 
 def ending(error: Exception, rank: int) -> StageError | None:
@@ -43,8 +45,10 @@ def _numbers() -> str:
 
 
 def _told(error: Exception) -> str:
-    """Return what gloo or NCCL says happened: without the place in its source, and its advice."""
-    return re.sub(r"^\[\S+:[0-9]+\] *", "", _first_line(error)).partition(". ")[0]
+    """Return what gloo or NCCL says happened: without the place in its source and its advice, with the cause that NCCL tells below."""
+    happened = re.sub(r"^\[\S+:[0-9]+\] *", "", _first_line(error)).partition(". ")[0]
+    cause = LAST_ERROR.search(str(error))
+    return f"{happened}; {cause[1].strip()[:300]}" if cause else happened
 
 
 def _first_line(error: Exception) -> str:
