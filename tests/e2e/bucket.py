@@ -1,9 +1,8 @@
 """The store of the runs: an S3 server in a namespace of its own, and the bucket in it as this machine reaches it."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ class Bucket:
     """The bucket on the cluster. Who holds `user` may do everything with it."""
 
     cluster: Cluster
-    user: Manifest = field(default_factory=lambda: credentials(secrets.token_hex(8), secrets.token_hex(16)))
+    user: Manifest
 
     def secret(self, namespace: str) -> Manifest:
         """Return the credentials as the Secret that the platform's values name."""

@@ -83,18 +83,23 @@ def open_cluster() -> Cluster:
     return Cluster(ONE_NODE, one_node=True)
 
 
-def eventually(holds: Callable[[], T], within: float, what: str, every: float = POLL_SECONDS) -> T:
-    """Return the first answer that is true, or fail with these words."""
+def eventually(holds: Callable[[], T], within: float, what: str, state: Callable[[], object] = lambda: "") -> T:
+    """Return the first answer that is true, or fail with these words and the state as it is then. Where kubectl is refused, ask again."""
     deadline = time.monotonic() + within
-    while not (answer := holds()):
-        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}"
-        time.sleep(every)
-    return answer
+    while True:
+        try:
+            if answer := holds():
+                return answer
+        except KubectlRefused:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}. {state()}"
+        time.sleep(POLL_SECONDS)
 
 
-def names(objects: Iterable[Manifest]) -> set[str]:
-    """Return the names of objects."""
-    return {each["metadata"]["name"] for each in objects}
+def a_minute_passes() -> None:
+    """Wait: what is looked at is that nothing happens meanwhile, or what is absent for as long."""
+    time.sleep(60)
 
 
 def uids(objects: Iterable[Manifest]) -> set[str]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,27 +20,24 @@ while True:
     held.append(b'x' * 2**26)
 """
 """Fills the container's memory, and has its first process die of it."""
-KEPT = ("/commit.json", "/manifest.json", "/seal.json")
-"""Shards, outputs, checkpoints: each is created once."""
+KEPT = re.compile(r"/(commit\.json|manifest\.json|seal\.json|data-[0-9a-f]+\.jsonl\.zst|attempts/[0-9a-f]{8}/[0-9]+)$")
+"""Shards, their rows and the starts of their making; outputs; checkpoints."""
 
 
 @dataclass
 class Commits:
-    """What a run has committed, as it was when it was first seen."""
+    """What a run has committed, as it was when it was first seen, and how often its shards had been begun by then."""
 
     bucket: Bucket
     run: Run
     seen: dict[str, str] = field(default_factory=dict)
 
-    def grow(self, stage: str, kind: str = "/commit.json", more: int = 1) -> None:
-        """Wait until the stage has committed so much more than was seen; all there is now is remembered."""
+    def grow(self, stage: str, kind: str = "/commit.json") -> None:
+        """Wait until the stage has committed more than was seen; all there is now is remembered."""
         with self.bucket.reached() as s3:
             output = self.run.reaches(f"{stage} is known", lambda: self.run.stage(stage).get("output"))
-            count = sum(self._is(key, output, kind) for key in self.seen) + more
-            self.run.reaches(
-                f"{stage} has {count} {kind}",
-                lambda: sum(self._is(key, output, kind) for key in written_at(s3, output)) >= count,
-            )
+            count = len(self._of(self.seen, output, kind))
+            self.run.reaches(f"{stage} has another {kind}", lambda: len(self._of(written_at(s3, output), output, kind)) > count)
         self.remember()
 
     def remember(self) -> None:
@@ -46,17 +45,23 @@ class Commits:
         self.seen = self._all() | self.seen
 
     def changed(self) -> list[str]:
-        """Return what was written again since, or is gone."""
+        """Return what was written again or is gone since, and starts of shards that had been committed: work done twice."""
         now = self._all()
-        return sorted(key for key, written in self.seen.items() if now.get(key) != written)
+        shards = tuple(key.removesuffix("commit.json") for key in self.seen if key.endswith("/commit.json"))
+        again = [key for key in now.keys() - self.seen.keys() if shards and key.startswith(shards)]
+        return sorted([*(key for key, written in self.seen.items() if now.get(key) != written), *again])
+
+    def checkpoint(self, stage: str) -> int:
+        """The step of the last sealed checkpoint that was seen."""
+        return max(int(key.split("/")[-2]) for key in self._of(self.seen, self.run.stage(stage)["output"], "/seal.json"))
 
     def _all(self) -> dict[str, str]:
         outputs = [stage["output"] for stage in self.run.stages().values() if stage.get("output")]
         with self.bucket.reached() as s3:
-            return {key: at for output in outputs for key, at in written_at(s3, output).items() if key.endswith(KEPT)}
+            return {key: at for output in outputs for key, at in written_at(s3, output).items() if KEPT.search(key)}
 
-    def _is(self, key: str, output: str, kind: str) -> bool:
-        return key.startswith(f"{output}/") and key.endswith(kind)
+    def _of(self, keys: Iterable[str], output: str, kind: str) -> list[str]:
+        return [key for key in keys if key.startswith(f"{output}/") and key.endswith(kind)]
 
 
 def evict(cluster: Cluster, pod: Manifest) -> None:

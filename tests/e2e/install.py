@@ -3,7 +3,6 @@
 import secrets
 from base64 import b64decode
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import yaml
@@ -15,8 +14,8 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.images import Images
 from tests.e2e.runs import NAMESPACE, merged
 
-SYSTEM, BARE = "rehearsal-system", "rehearsal-e2e-bare"
-"""Where the operator is; and a namespace for runs that lacks the store's Secret."""
+RELEASE, SYSTEM, BARE = "rehearsal-e2e", "rehearsal-e2e-system", "rehearsal-e2e-bare"
+"""The release and its namespace, which nobody else uses; and a namespace for runs that lacks the store's Secret."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 VALUES: Manifest = yaml.safe_load((Path(__file__).parent / "values.yaml").read_text())
 
@@ -24,14 +23,14 @@ VALUES: Manifest = yaml.safe_load((Path(__file__).parent / "values.yaml").read_t
 class Installed:
     """A release of the chart, and the namespace that its operator's pod is in."""
 
-    def __init__(self, cluster: Cluster, images: Images, name: str = "rehearsal", namespace: str = SYSTEM) -> None:
+    def __init__(self, cluster: Cluster, images: Images, name: str = RELEASE, namespace: str = SYSTEM) -> None:
         self.cluster, self.name, self.namespace, self._images = cluster, name, namespace, images
 
     def apply(self, values: Manifest, *options: str) -> None:
         """Install or upgrade it with these values on top of ours, and wait until its operator is up."""
         namespace(self.cluster, self.namespace)
-        helm = partial(self._helm, values=merged(merged(VALUES, self._images.values()), values))
-        helm("upgrade", self.name, str(CHART), "--install", *options)
+        values = merged(merged(VALUES, self._images.values()), values)
+        self._helm("upgrade", self.name, str(CHART), "--install", *options, values=values)
         rollout(self.cluster, self.name, self.namespace)
 
     def remove(self) -> None:
@@ -42,6 +41,12 @@ class Installed:
         """Return the operator's pod."""
         (pod,) = self.cluster.list("pods", self.namespace, f"app.kubernetes.io/instance={self.name}")
         return pod
+
+    def visits(self) -> float:
+        """Return how often the operator has looked at a run, by its own metrics."""
+        pod = self.operator()["metadata"]["name"]
+        page = self.cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8080/proxy/metrics")
+        return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith("rehearsal_reconciles_total"))
 
     def memory(self) -> str:
         """Return the most memory that the operator's process has held, as its kernel tells."""

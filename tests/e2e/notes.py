@@ -22,7 +22,9 @@ class Notes:
 
     def text(self, title: str, said: str) -> None:
         """Add what a program printed."""
-        self._sections.append("\n".join([f"## {title}", "", *(f"    {line}".rstrip() for line in dedent(said).strip().splitlines())]))
+        self._sections.append(
+            "\n".join([f"## {title}", "", *(f"    {line}".rstrip() for line in dedent(said).strip().splitlines())])
+        )
 
     def __str__(self) -> str:
         return "\n\n".join(["# End to end", *self._sections])

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.cluster import Cluster, KubectlRefused, Manifest, eventually
+from tests.e2e.cluster import Cluster, Manifest, eventually
 from tests.tools import ROOT
 
 QUICKSTART = ROOT / "examples" / "quickstart"
@@ -97,6 +97,13 @@ class Run:
         selector = f"rehearsal.dev/run-uid={self.seen()['metadata']['uid']}"
         return self.cluster.list(kind, self.namespace, f"{selector},rehearsal.dev/stage={stage}" if stage else selector)
 
+    def says(self, stage: str, words: str) -> list[str]:
+        """What the pods of a stage that are there have logged after these words, in their main containers."""
+        uid = self.seen()["metadata"]["uid"]
+        labels = f"rehearsal.dev/run-uid={uid},rehearsal.dev/stage={stage}"
+        log = self.cluster.kubectl("logs", f"--namespace={self.namespace}", f"--selector={labels}", "--container=main", "--tail=-1")
+        return [line.partition(words)[2].strip() for line in log.splitlines() if words in line]
+
     def pods_at_work(self, stage: str) -> list[Manifest]:
         """The stage's pods whose main container runs and that nobody has told to end."""
         return [pod for pod in self.children("pods", stage) if _works(pod)]
@@ -109,7 +116,7 @@ class Run:
                 raise AssertionError(f"{self.name} failed before {what}: {self.condition('Failed')['message']}")
             return holds()
 
-        return eventually(looked, within, f"{self.name}: {what}; it is at\n{self.glance()}")
+        return eventually(looked, within, f"{self.name}: {what}", self.glance)
 
     def works_on(self, stage: str, pods: int = 1) -> list[Manifest]:
         """Wait until so many pods of the stage are at work, and return them."""
@@ -148,15 +155,6 @@ def everything_of(cluster: Cluster, namespace: str, run: str) -> set[str]:
     """Return what is there of a run, by its name: it may be gone."""
     found = {kind: cluster.list(kind, namespace, f"rehearsal.dev/run={run}") for kind in CHILDREN}
     return {f"{kind}/{each['metadata']['name']}" for kind, there in found.items() for each in there}
-
-
-def is_gone(cluster: Cluster, namespace: str, pod: str) -> bool:
-    """Tell whether a pod is gone or has ended."""
-    try:
-        found = cluster.get("pod", pod, namespace)
-    except KubectlRefused:
-        return False  # the API server is away
-    return not found or found["status"].get("phase") in ("Failed", "Succeeded")
 
 
 def _works(pod: Manifest) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from tests.e2e.bucket import Bucket
 from tests.e2e.cluster import Cluster, Manifest
 from tests.e2e.images import Images
-from tests.e2e.install import BARE, Installed, namespace
-from tests.e2e.runs import NAMESPACE, Run, quickstart
+from tests.e2e.install import BARE, Installed, namespace, remove
+from tests.e2e.runs import NAMESPACE, Run, merged, quickstart
 
 GPU = "example.com/gpu"
 NO_IMAGE = "registry.invalid/rehearsal/inference:none"
+ELSEWHERE: Manifest = {"crds": {"install": False}}
 GPUS, NO_PULL = "rehearsal-e2e-gpu", "rehearsal-e2e-image"
 """Namespaces with an operator of their own, whose platform is another."""
 ALONE: Manifest = {"evaluation": {"tasks": []}}
@@ -29,6 +30,7 @@ class Wrong:
     reason: str
     says: tuple[str, ...]
     mend: Callable[["Place", Run], None]
+    needs_own_node: bool = False
 
     def run(self, cluster: Cluster) -> Run:
         return Run(cluster, quickstart(self.name, self.namespace, **self.spec))
@@ -54,20 +56,23 @@ class Place:
             namespace(self.cluster, name)
             self.cluster.apply(self.store.secret(name))
             self.operators[name] = Installed(self.cluster, self.images, name, name)
-            self.operators[name].apply({"runNamespaces": [name], "platform": platform}, "--set=crds.install=false")
-        self.devices("1")
+            self.operators[name].apply(merged(ELSEWHERE, {"runNamespaces": [name], "platform": platform}))
+        if self.cluster.one_node:
+            self.devices("1")
 
     def restore(self) -> None:
-        """Undo it, less the namespaces."""
+        """Undo it."""
+        if self.cluster.one_node:
+            self.devices(None)
         for operator in self.operators.values():
             operator.remove()
-        self.devices(None)
+        remove(self.cluster, self.operators)
 
     def devices(self, count: str | None) -> None:
-        """Have the first node offer so many devices."""
-        node = self.cluster.list("nodes", "")[0]["metadata"]["name"]
+        """Have the node offer so many devices."""
+        (node,) = self.cluster.list("nodes", "")
         patch = json.dumps({"status": {"capacity": {GPU: count}, "allocatable": {GPU: count}}})
-        self.cluster.kubectl("patch", "node", node, "--subresource=status", "--type=merge", f"--patch={patch}")
+        self.cluster.kubectl("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=merge", f"--patch={patch}")
 
 
 def _members(*others: Manifest) -> Manifest:
@@ -80,6 +85,31 @@ def _edit(**spec: object) -> Callable[[Place, Run], None]:
 
 
 CASES = (
+    Wrong(
+        "no-image",
+        NO_PULL,
+        ALONE,
+        "Waiting",
+        ("elicit", NO_IMAGE),
+        lambda place, _: place.operators[NO_PULL].apply(merged(ELSEWHERE, {"runNamespaces": [NO_PULL]})),
+    ),
+    Wrong(
+        "too-many-gpus",
+        GPUS,
+        {"baseModel": {"serving": {"tensorParallel": 2}}, **ALONE},
+        "Waiting",
+        ("elicit", f"Insufficient {GPU}"),
+        _edit(baseModel={"serving": {"tensorParallel": 1}}),
+        needs_own_node=True,
+    ),
+    Wrong(
+        "no-secret",
+        BARE,
+        ALONE,
+        "Waiting",
+        ("preflight", 'secret "s3" not found'),
+        lambda place, run: place.cluster.apply(place.store.secret(run.namespace)),
+    ),
     Wrong(
         "no-such-store",
         NAMESPACE,
@@ -113,14 +143,6 @@ CASES = (
         _edit(domain={"uri": "store://inputs/domain.jsonl"}),
     ),
     Wrong(
-        "no-secret",
-        BARE,
-        ALONE,
-        "Waiting",
-        ("preflight", 'secret "s3" not found'),
-        lambda place, run: place.cluster.apply(place.store.secret(run.namespace)),
-    ),
-    Wrong(
         "no-such-node",
         NAMESPACE,
         {"seed": 9, "scheduling": {"nodeSelector": {"example.com/pool": "none"}}},
@@ -128,20 +150,5 @@ CASES = (
         ("didn't match Pod's node affinity/selector",),
         _edit(seed=0, scheduling={"nodeSelector": None}),
     ),
-    Wrong(
-        "too-many-gpus",
-        GPUS,
-        {"baseModel": {"serving": {"tensorParallel": 2}}, **ALONE},
-        "Waiting",
-        ("elicit", f"Insufficient {GPU}"),
-        _edit(baseModel={"serving": {"tensorParallel": 1}}),
-    ),
-    Wrong(
-        "no-image",
-        NO_PULL,
-        ALONE,
-        "Waiting",
-        ("elicit", NO_IMAGE),
-        lambda place, _: place.operators[NO_PULL].apply({"runNamespaces": [NO_PULL]}, "--set=crds.install=false"),
-    ),
 )
+"""Those that hold room on the node until they are mended come first."""

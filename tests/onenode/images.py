@@ -35,7 +35,7 @@ def is_served() -> bool:
 def provide(name: str, program: Path) -> None:
     """Put an image of one program on the node, unless one of that name is there."""
     if name not in _on_node():
-        _check(_ctr("images", "import", "-", input=_archive(name, program)), name)
+        _check(_ctr("images", "import", "-", input=archive(name, program)), name)
 
 
 def load(name: str) -> str:
@@ -81,7 +81,7 @@ def _on_node() -> dict[str, str]:
     return {name: manifest for name, _, manifest, *_ in map(str.split, lines)}
 
 
-def _archive(name: str, program: Path) -> bytes:
+def archive(name: str, program: Path) -> bytes:
     """Return an image of one program, as `docker save` writes them."""
     layer = _tar({program.name: (program.read_bytes(), 0o755)})
     config = {

@@ -3,14 +3,16 @@
 Whatever differs between a cluster and one machine is a value here, never an `if` in a builder or a worker.
 """
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from rehearsal.api.model import ApiModel
+from rehearsal.api.quantity import Quantity
 from rehearsal.api.serving import Toleration
 
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+TRAIN_SCRATCH = "1200Gi"
+"""For 72 billion parameters on one node, 14 bytes each with a margin (`worker.training.disk`), and the rows."""
 
 
 class FolderStore(ApiModel):
@@ -145,8 +147,17 @@ class Platform(ApiModel):
     train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
     service_account: str = "rehearsal-worker"
     shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm where engines and ranks talk.")
-    scratch: Quantity = Field("50Gi", description="Size limit of a CPU stage's scratch volume.")
-    model_scratch: Quantity = Field("400Gi", description="Size limit of the volume that holds a model.")
+    scratch: Quantity = Field(
+        "50Gi", description="Size limit of a stage's scratch volume, training and fetching apart, and of every pod's /tmp."
+    )
+    train_scratch: Quantity = Field(
+        TRAIN_SCRATCH,
+        description="Size limit of a training pod's scratch volume: a checkpoint, 12 bytes a parameter over all nodes, and the tuned "
+        "model, 2 bytes a parameter. The default is for 70 billion parameters on one node.",
+    )
+    model_scratch: Quantity = Field(
+        "400Gi", description="Size limit of the volume that holds a model, and of a fetching pod's scratch."
+    )
     backoff_limit: int = Field(6, ge=0, le=100)
     deadline_seconds: int = Field(7 * 86_400, ge=60, description="Longest life of a Job.")
     progress_seconds: float = Field(30, gt=0, description="Least time between two progress writes of a run.")

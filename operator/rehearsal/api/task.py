@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.platform import EndpointConfig, Hub, Limits, StoreConfig
+from rehearsal.api.platform import TRAIN_SCRATCH, EndpointConfig, Hub, Limits, StoreConfig
+from rehearsal.api.quantity import Quantity
 from rehearsal.api.run import RunSpec
 
 
@@ -22,3 +23,4 @@ class Task(ApiModel):
     endpoint: EndpointConfig | None = Field(None, description="The service that the stage asks, if it asks one.")
     hub: Hub | None = Field(None, description="Where to fetch from: of fetch stages only.")
     limits: Limits = Field(default_factory=Limits)
+    train_scratch: Quantity = Field(TRAIN_SCRATCH, description="Size limit of a training pod's scratch volume.")

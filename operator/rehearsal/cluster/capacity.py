@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from rehearsal.api.quantity import quantity
 from rehearsal.cluster.port import Manifest
-
-_SUFFIXES = {"m": Decimal("0.001"), "": Decimal(1)}
-_SUFFIXES |= {suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P"), 1)}
-_SUFFIXES |= {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)}
 
 VISIBLE_DEVICES = {"nvidia.com/gpu": "CUDA_VISIBLE_DEVICES", "amd.com/gpu": "HIP_VISIBLE_DEVICES"}
 """The variable that tells a process which devices are its own."""
@@ -91,12 +88,6 @@ class Ledger:
     def _free_numbers(self, resource: str) -> list[int]:
         held = {number for claim in self._claims.values() for number in claim.devices.get(resource, ())}
         return [number for number in range(self._capacity.devices[resource]) if number not in held]
-
-
-def quantity(text: str | float) -> Decimal:
-    """Return a Kubernetes quantity ("500m", "64Gi", 2) in its base unit. Raises ArithmeticError or KeyError when it is none."""
-    digits = str(text).rstrip("kKMGTPim")
-    return Decimal(digits) * _SUFFIXES[str(text)[len(digits) :]]
 
 
 def requests(pod: Manifest) -> Requests:

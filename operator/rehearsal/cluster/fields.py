@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from rehearsal.cluster.capacity import quantity
+from rehearsal.api.quantity import quantity
 from rehearsal.cluster.port import Invalid, Manifest
 
 _POD = "spec.template.spec"

@@ -6,24 +6,11 @@ from dataclasses import dataclass
 
 import rehearsal
 from rehearsal.api.messages import FATAL
-from rehearsal.api.platform import EndpointConfig, Platform, endpoint_variable
+from rehearsal.api.platform import EndpointConfig, Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
-from rehearsal.manifests.pod import (
-    DISRUPTED,
-    ENGINE,
-    LOAD_MODEL,
-    MAIN,
-    MODEL,
-    SCRATCH,
-    TASK_ANNOTATION,
-    TASK_FILE,
-    TERMINATION_LOG,
-    Container,
-    Pod,
-    SecretKey,
-    pod_spec,
-)
+from rehearsal.manifests.containers import endpoint_keys, engine, load_model, store_keys, worker
+from rehearsal.manifests.pod import DISRUPTED, LOAD_MODEL, MAIN, TASK_ANNOTATION, Container, Pod, SecretKey, pod_spec
 from rehearsal.manifests.rendezvous import first_pod, service_name
 from rehearsal.pipeline.fingerprint import digest, served_model_name
 from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
@@ -78,18 +65,7 @@ def execution_digest(spec: RunSpec, stage: Stage) -> str:
 
 def build_job(order: Order, platform: Platform) -> dict[str, object]:
     """Return the finished Job."""
-    labels = {
-        "app.kubernetes.io/managed-by": "rehearsal",
-        "app.kubernetes.io/version": rehearsal.__version__,
-        f"{LABEL}/run": order.run[:63].rstrip("-."),
-        f"{LABEL}/run-uid": order.uid,
-        f"{LABEL}/stage": order.stage.name,
-        f"{LABEL}/kind": str(order.stage.kind),
-        f"{LABEL}/store": order.spec.store,
-        f"{LABEL}/fingerprint": fingerprint_label(order.fingerprint),
-    }
-    if order.stage.endpoint:
-        labels[f"{LABEL}/endpoint"] = order.stage.endpoint.name
+    labels = _labels(order)
     queue = {"kueue.x-k8s.io/queue-name": order.spec.queue_name} if order.spec.queue_name else {}
     return {
         "apiVersion": "batch/v1",
@@ -117,6 +93,23 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
         },
         "spec": _job_spec(order, platform, labels),
     }
+
+
+def _labels(order: Order) -> dict[str, str]:
+    """What a Job and its pods are found by."""
+    labels = {
+        "app.kubernetes.io/managed-by": "rehearsal",
+        "app.kubernetes.io/version": rehearsal.__version__,
+        f"{LABEL}/run": order.run[:63].rstrip("-."),
+        f"{LABEL}/run-uid": order.uid,
+        f"{LABEL}/stage": order.stage.name,
+        f"{LABEL}/kind": str(order.stage.kind),
+        f"{LABEL}/store": order.spec.store,
+        f"{LABEL}/fingerprint": fingerprint_label(order.fingerprint),
+    }
+    if order.stage.endpoint:
+        labels[f"{LABEL}/endpoint"] = order.stage.endpoint.name
+    return labels
 
 
 def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> dict[str, object]:
@@ -163,76 +156,36 @@ def _task(order: Order, platform: Platform) -> str:
         endpoint=_endpoint(order, platform),
         hub=platform.hub if order.stage.kind is Kind.FETCH else None,
         limits=platform.limits,
+        train_scratch=platform.train_scratch,
     )
     return task.model_dump_json(by_alias=True)
 
 
 def _pod(order: Order, platform: Platform) -> Pod:
-    kind, store = order.stage.kind, _store_secrets(order, platform)
+    kind, store = order.stage.kind, store_keys(platform, order.spec.store)
     image = platform.images.trainer if kind in (Kind.FETCH, Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
     if kind is Kind.TRAIN:
         service = service_name(order.uid) if order.stage.nodes > 1 else None
         env = {**platform.trainer.env, **(first_pod(order.job, service) if service else {})}
         ranks = _devices(order, platform) // order.stage.nodes
-        main = Container(MAIN, image, _worker(kind), platform.train_pod, env, ranks, store)
-        return Pod(main, load_model=_load_model(platform, store), subdomain=service)
+        main = Container(MAIN, image, worker(kind), platform.train_pod, env, ranks, store)
+        return Pod(main, platform.train_scratch, load_model(platform, store), subdomain=service)
     if kind in ENGINE_KINDS and order.stage.serving:
-        env = {"ENGINE_PORT": str(platform.engine.port), "ENGINE_MODEL": _served(order)}
-        main = Container(MAIN, image, _worker(kind), platform.client_pod, env, secrets=store)
-        return Pod(main, load_model=_load_model(platform, store), engine=_engine(order, platform))
+        served = served_model_name(order.stage, order.inputs or {}, order.known or {})
+        env = {"ENGINE_PORT": str(platform.engine.port), "ENGINE_MODEL": served}
+        main = Container(MAIN, image, worker(kind), platform.client_pod, env, secrets=store)
+        return Pod(main, platform.scratch, load_model(platform, store), engine(order.stage.serving, served, platform))
     if kind is Kind.FETCH:
         hub = {"HF_ENDPOINT": platform.hub.url, "HF_HUB_OFFLINE": "0"}
         token = {"HF_TOKEN": SecretKey(platform.hub.secret, "HF_TOKEN")} if platform.hub.secret else {}
-        return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, hub, secrets=store | token), fetches=True)
-    keys = store | _endpoint_secrets(order, platform)
-    return Pod(Container(MAIN, image, _worker(kind), platform.cpu_stage, {}, secrets=keys))
+        main = Container(MAIN, image, worker(kind), platform.cpu_stage, hub, secrets=store | token)
+        return Pod(main, platform.model_scratch)
+    asked = endpoint_keys(platform, order.stage.endpoint.name) if order.stage.endpoint else {}
+    return Pod(Container(MAIN, image, worker(kind), platform.cpu_stage, {}, secrets=store | asked), platform.scratch)
 
 
 def _endpoint(order: Order, platform: Platform) -> EndpointConfig | None:
     return platform.endpoints[order.stage.endpoint.name] if order.stage.endpoint else None
-
-
-def _endpoint_secrets(order: Order, platform: Platform) -> dict[str, SecretKey]:
-    config = _endpoint(order, platform)
-    if order.stage.endpoint is None or config is None or config.secret is None:
-        return {}
-    return {endpoint_variable(order.stage.endpoint.name): SecretKey(config.secret, "API_KEY")}
-
-
-def _store_secrets(order: Order, platform: Platform) -> dict[str, SecretKey]:
-    s3 = platform.stores[order.spec.store].s3
-    if s3 is None or s3.secret is None:
-        return {}
-    return {key: SecretKey(s3.secret, key) for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-
-
-def _worker(program: str) -> list[str]:
-    paths = ["--task", TASK_FILE, "--scratch", SCRATCH, "--model", MODEL, "--termination-log", TERMINATION_LOG]
-    return ["python", "-m", "rehearsal.worker", str(program), *paths]
-
-
-def _load_model(platform: Platform, store: Mapping[str, SecretKey]) -> Container:
-    return Container(LOAD_MODEL, platform.images.operator, _worker(LOAD_MODEL), platform.client_pod, {}, secrets=store)
-
-
-def _engine(order: Order, platform: Platform) -> Container:
-    serving = order.stage.serving or order.spec.base_model.serving
-    command = [
-        *("python", "-m", "vllm.entrypoints.openai.api_server"),
-        *("--host", "127.0.0.1", "--port", "$(ENGINE_PORT)"),
-        *("--model", MODEL, "--served-model-name", _served(order), "--load-format", "safetensors"),
-        # The run says how to sample; a model's own generation_config.json would bend what it leaves unsaid.
-        *("--generation-config", "vllm", "--disable-log-stats", "--disable-uvicorn-access-log"),
-        *("--dtype", str(serving.dtype), "--max-model-len", str(serving.max_model_len)),
-        *("--tensor-parallel-size", str(serving.tensor_parallel)),
-        *platform.engine.args,
-    ]
-    env = {"ENGINE_PORT": str(platform.engine.port), **platform.engine.env}
-    return Container(ENGINE, platform.images.inference, command, platform.engine_pod, env, serving.tensor_parallel)
-
-
-def _served(order: Order) -> str:
-    return served_model_name(order.stage, order.inputs or {}, order.known or {})
 
 
 def _devices(order: Order, platform: Platform) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rehearsal.api.platform import Platform, Resources
+from rehearsal.api.quantity import Quantity
 from rehearsal.api.run import Scheduling
 
 TASK_ANNOTATION = "rehearsal.dev/task"
@@ -21,11 +22,16 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "HOME": TMP,
+    "LOGNAME": "rehearsal",
     "PYTHONUNBUFFERED": "1",
     "TMPDIR": TMP,
+    "USER": "rehearsal",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""Of every container: no telemetry, no hub, and a home that can be written to."""
+"""Of every container: no telemetry, no hub, a home that can be written to, and a name for a user whom an image may not know."""
+
+USER = 65532
+"""Ours in every image, whatever its own: the kubelet takes none that an image gives by name, or leaves at root."""
 
 HEALTH_PROBE = (
     "import os, socket, sys; "
@@ -61,13 +67,13 @@ class Container:
 class Pod:
     """A pod before it is written out. `engine` is a native sidecar that gates and outlives the main container.
 
-    `fetches`: its scratch must hold a model while it is brought from a hub. `subdomain`: the Service that gives it a host name.
+    `scratch`: the size limit of its scratch volume. `subdomain`: the Service that gives it a host name.
     """
 
     main: Container
+    scratch: Quantity
     load_model: Container | None = None
     engine: Container | None = None
-    fetches: bool = False
     subdomain: str | None = None
 
 
@@ -82,7 +88,13 @@ def pod_spec(pod: Pod, platform: Platform, scheduling: Scheduling) -> dict[str, 
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "initContainers": init,
         "containers": [_container(pod.main, pod, platform)],
         "volumes": _volumes(pod, platform),
@@ -144,7 +156,7 @@ def _sidecar(platform: Platform) -> dict[str, object]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "ports": [{"name": "engine", "containerPort": platform.engine.port}],
         "startupProbe": {
-            "exec": {"command": ["python", "-I", "-S", "-c", HEALTH_PROBE]},
+            "exec": {"command": ["python3", "-I", "-S", "-c", HEALTH_PROBE]},
             "periodSeconds": period,
             "timeoutSeconds": 10,
             "failureThreshold": -(-platform.engine.start_seconds // period),
@@ -167,7 +179,7 @@ def _volumes(pod: Pod, platform: Platform) -> list[dict[str, object]]:
     field = {"fieldPath": f"metadata.annotations['{TASK_ANNOTATION}']"}
     volumes: list[dict[str, object]] = [
         {"name": "task", "downwardAPI": {"items": [{"path": "task.json", "fieldRef": field}]}},
-        {"name": "scratch", "emptyDir": {"sizeLimit": platform.model_scratch if pod.fetches else platform.scratch}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": pod.scratch}},
         {"name": "tmp", "emptyDir": {"sizeLimit": platform.scratch}},
     ]
     if pod.load_model:

@@ -1,4 +1,4 @@
-"""Whether a model suits the run, before a GPU is asked for: chat template, rating tokens, the data in its tokens, memory.
+"""Whether a model suits the run, before a GPU is asked for: chat template, rating tokens, the data in its tokens, memory, disk.
 
 Preflight asks it of models in the store; a stage that fetches a model asks it before the weights come.
 """
@@ -20,6 +20,7 @@ from rehearsal.prompts.template import UnencodableError
 from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 from rehearsal.worker.inputs import as_messages, key_of
+from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
 Facts = dict[str, str | int | float]
@@ -39,7 +40,7 @@ def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: i
     if made := context.spec.reconstructed:
         derive_pre_query(tokenizer, made.pre_query.text)
     facts = check_data(context, tokenizer)
-    _check_memory(context, folder, weight_bytes)
+    _check_size(context, folder, weight_bytes)
     return facts
 
 
@@ -111,8 +112,9 @@ def _usable(context: Context, uri: str, field: str, layout: DataFormat, tokenize
     return fit, long
 
 
-def _check_memory(context: Context, folder: Path, weight_bytes: int) -> None:
-    """Refuse a fine-tune that cannot fit, by the size of the weights: none is read."""
+def _check_size(context: Context, folder: Path, weight_bytes: int) -> None:
+    """Refuse a fine-tune that cannot fit memory or disk, by the size of the weights: none is read."""
     limits, training = context.task.limits, context.spec.training
-    config = json.loads((folder / "config.json").read_bytes())
-    decide(ModelShape.of(config, weight_bytes), training, Machine.of(limits, limits.use_cpu))
+    model = ModelShape.of(json.loads((folder / "config.json").read_bytes()), weight_bytes)
+    decide(model, training, Machine.of(limits, limits.use_cpu))
+    check_scratch(model, training, context.task.train_scratch)

@@ -1,8 +1,4 @@
-from decimal import Decimal
-
-import pytest
-
-from rehearsal.cluster.capacity import Capacity, Ledger, quantity, requests
+from rehearsal.cluster.capacity import Capacity, Ledger, requests
 
 
 def container(name="main", restart=None, **amounts):
@@ -15,19 +11,6 @@ def container(name="main", restart=None, **amounts):
 
 def pod(main, *init):
     return {"spec": {"containers": [main], "initContainers": list(init)}}
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("500m", "0.5"), ("2", 2), (2, 2), ("1.5Gi", 1.5 * 2**30), ("4k", 4000), ("1Ki", 1024), ("0", 0)]
-)
-def test_quantities_are_read_as_kubernetes_writes_them(text, value):
-    assert quantity(text) == Decimal(value)
-
-
-@pytest.mark.parametrize("text", ["", "much", "1Zi", "Gi"])
-def test_what_is_no_quantity_is_refused(text):
-    with pytest.raises((ArithmeticError, KeyError)):
-        quantity(text)
 
 
 def test_sidecars_are_added_up_and_init_containers_run_one_at_a_time():

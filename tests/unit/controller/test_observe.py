@@ -12,6 +12,7 @@ from rehearsal.api.status import RunStatus
 from rehearsal.cluster.port import Unavailable
 from rehearsal.controller.act import act, wire
 from rehearsal.controller.jobs import JobState, JobView
+from rehearsal.controller.ledger import why_failed
 from rehearsal.controller.observe import Observation, observe
 from rehearsal.controller.plan import Plan
 from rehearsal.manifests.jobs import LABEL
@@ -155,6 +156,39 @@ async def test_of_a_failed_job_the_last_dead_container_counts_init_containers_to
     assert (view.state, view.exit_code, view.finished_at) == (JobState.FAILED, 64, "2026-01-01T00:10:00Z")
     assert view.termination is not None
     assert view.termination.message == "a pickle"
+
+
+FILLED = 'Usage of EmptyDir volume "scratch" exceeds the limit "50Gi". '
+"""The kubelet's words on a pod that it evicted for its volume; it gives such a pod no condition."""
+
+
+@pytest.mark.parametrize("code", [137, 143])
+async def test_a_pod_that_filled_its_disk_is_told_in_the_kubelets_words_and_not_as_one_out_of_memory(code: int) -> None:
+    evicted = pod("Failed", reason="Evicted", message=FILLED, containerStatuses=[ended(code, at="2026-01-01T00:09:00Z")])
+    before = pod("Failed", containerStatuses=[ended(69, Termination(reason="Unavailable", message="no"))])
+    view = await seen(Canned(failed("BackoffLimitExceeded", "the limit"), before, evicted))
+    assert (view.exit_code, view.disrupted) == (137, 0)
+    assert why_failed(view) == f"Evicted: {FILLED.strip()}"
+
+
+async def test_of_nodes_that_failed_together_the_one_that_filled_its_disk_tells_why() -> None:
+    evicted = node(0, "Failed", ended(137, at="2026-01-01T00:00:09Z"))
+    evicted["status"] |= {"reason": "Evicted", "message": FILLED}
+    other = node(1, "Failed", ended(75, LOST, at="2026-01-01T00:00:07Z"))
+    view = await seen(Together(failed("BackoffLimitExceeded"), evicted, other))
+    assert why_failed(view) == f"Evicted: {FILLED.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("code", "conditions", "words"),
+    [(74, [], "DiskError: full"), (137, [{"type": "DisruptionTarget", "status": "True"}], "exit code 137: killed")],
+)
+async def test_an_eviction_is_not_why_where_the_worker_ended_by_itself_or_its_node_had_to_give_it_up(
+    code: int, conditions: list[Manifest], words: str
+) -> None:
+    word = Termination(reason="DiskError", message="full") if code == 74 else None
+    evicted = pod("Failed", reason="Evicted", message=FILLED, conditions=conditions, containerStatuses=[ended(code, word)])
+    assert why_failed(await seen(Canned(failed("BackoffLimitExceeded"), evicted))).startswith(words)
 
 
 async def test_a_word_that_is_not_ours_is_no_word() -> None:

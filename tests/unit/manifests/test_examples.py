@@ -20,6 +20,8 @@ from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
+from rehearsal.worker.training.disk import check_scratch
+from rehearsal.worker.training.memory import ModelShape
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -102,6 +104,19 @@ def test_the_trainer_of_the_70b_run_holds_eight_gpus_in_one_pod() -> None:
     job = job_of("train")
     assert job["spec"]["parallelism"] == 1
     assert container(job, "main")["resources"]["limits"]["nvidia.com/gpu"] == "8"
+
+
+def test_the_trainer_of_the_70b_run_has_room_for_a_checkpoint_and_the_tuned_model() -> None:
+    model = ModelShape(parameters=70_553_706_496, hidden=8192, layers=80, vocabulary=128_256)
+    volumes = {volume["name"]: volume for volume in job_of("train")["spec"]["template"]["spec"]["volumes"]}
+    training = spec_of(EXAMPLES / "llama3-70b-medical/run.yaml").training
+    check_scratch(model, training, volumes["scratch"]["emptyDir"]["sizeLimit"])
+
+
+def test_a_hubs_model_passes_through_a_scratch_of_its_size() -> None:
+    for stage in ("fetch-base", "fetch-suite"):
+        volumes = {volume["name"]: volume for volume in job_of(stage)["spec"]["template"]["spec"]["volumes"]}
+        assert volumes["scratch"]["emptyDir"]["sizeLimit"] == PLATFORM.model_scratch
 
 
 def test_only_the_fetching_pods_hold_the_hubs_token_and_only_the_endpoints_pods_its_key() -> None:

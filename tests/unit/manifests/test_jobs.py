@@ -23,7 +23,7 @@ from tests.unit.worlds import INPUTS, a_platform, parsed
 SPEC = parsed(training={"processesPerNode": 8}, baseModel={"uri": "store://base", "serving": {"tensorParallel": 4, "replicas": 2}})
 STAGES = {stage.name: stage for stage in stages_of(SPEC)}
 KNOWN = fingerprints(stages_of(SPEC), INPUTS)
-GPU = a_platform(device={"resource": "nvidia.com/gpu"})
+GPU = a_platform(device={"resource": "nvidia.com/gpu"}, trainScratch="900Gi")
 
 
 def job_of(stage: Stage, platform: Platform = GPU) -> dict[str, Any]:
@@ -51,8 +51,13 @@ def test_names_are_functions_of_identity_short_and_without_collision() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_every_pod_passes_pod_security_restricted(name: str) -> None:
     pod = pod_of(name)
-    assert pod["securityContext"]["runAsNonRoot"]
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert all(set(volume) <= {"name", "emptyDir", "downwardAPI"} for volume in pod["volumes"])
@@ -94,6 +99,25 @@ def test_engine_pods_gate_the_client_on_an_engine_that_listens_on_localhost() ->
     assert "--trust-remote-code" not in engine["command"]
     assert engine["resources"]["limits"]["nvidia.com/gpu"] == "4"
     assert job_of(STAGES["elicit"])["spec"]["completions"] == 2
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_an_image_need_not_know_the_user_nor_call_its_interpreter_python(name: str) -> None:
+    """Upstream's vLLM image does neither; and torch asks for the user's name, which has to be in the environment then."""
+    for container in containers(pod_of(name)):
+        commands = [container["command"], *([container["startupProbe"]["exec"]["command"]] if "startupProbe" in container else [])]
+        assert {command[0] for command in commands} == {"python3"}
+        assert {"USER", "LOGNAME"} <= {each["name"] for each in container["env"]}
+
+
+def test_the_scratch_of_a_stage_is_as_large_as_what_it_writes_there() -> None:
+    sizes = {}
+    for name in ("elicit", "filter", "train"):
+        volumes = {volume["name"]: volume for volume in pod_of(name)["volumes"]}
+        sizes[name] = volumes["scratch"]["emptyDir"]["sizeLimit"]
+    assert sizes == {"elicit": GPU.scratch, "filter": GPU.scratch, "train": GPU.train_scratch}
+    told = Task.model_validate_json(job_of(STAGES["filter"])["spec"]["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
+    assert told.train_scratch == GPU.train_scratch
 
 
 def test_the_trainer_has_all_its_devices_in_one_pod() -> None:

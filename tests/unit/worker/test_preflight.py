@@ -53,7 +53,7 @@ def write_domain(store: FolderStore, rows: int, **lines: str) -> None:
 
 @pytest.fixture
 def look(tmp_path: Path, store: FolderStore) -> Callable[..., Any]:
-    def run(spec: RunSpec | None = None, **limits: Any) -> Any:
+    def run(spec: RunSpec | None = None, train_scratch: str = "1Gi", **limits: Any) -> Any:
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
         task = Task(
@@ -63,6 +63,7 @@ def look(tmp_path: Path, store: FolderStore) -> Callable[..., Any]:
             spec=spec or changed(),
             store=StoreConfig(folder=FolderConfig(path=str(store.root))),
             limits=Limits(**limits),
+            train_scratch=train_scratch,
         )
         return preflight.run(Context(task, store, scratch, tmp_path / "model"))
 
@@ -139,6 +140,10 @@ def test_more_nodes_than_the_platform_has_are_refused(look: Callable[..., Any]) 
 
 def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic(look: Callable[..., Any]) -> None:
     assert "does not fit" in refusal(look, device_memory_gib=0.000001)
+
+
+def test_a_model_whose_checkpoints_do_not_fit_a_pods_scratch_is_refused(look: Callable[..., Any]) -> None:
+    assert "The platform's trainScratch is 1" in refusal(look, train_scratch="1")
 
 
 def test_wrong_categories_are_refused(look: Callable[..., Any], store: FolderStore) -> None:
