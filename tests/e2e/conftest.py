@@ -52,14 +52,15 @@ def installed(cluster: Cluster, images: Images, store: Bucket) -> Iterator[Insta
     """The operator, in its pod. A definition that somebody else has installed is left as it is."""
     theirs = _definition(cluster) not in ("", install.RELEASE)
     release = Installed(cluster, images)
-    release.apply({"crds": {"install": not theirs}})
-    yield release
-    if not _keep():
-        cluster.kubectl("delete", "recon", "--all", f"--namespace={NAMESPACE}", "--timeout=60s")
-        release.remove()
-        install.remove(cluster, [install.SYSTEM])
-        if not theirs:
-            cluster.kubectl("delete", "crd", CRD, "--timeout=60s")
+    try:
+        release.apply({"crds": {"install": not theirs}})
+        yield release
+    finally:
+        if not _keep():
+            release.remove()
+            install.remove(cluster, [install.SYSTEM])
+            if not theirs:
+                cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from rehearsal.api.messages import ExitCode, Termination
 from rehearsal.api.status import State
 from tests.faults.connection import Connection
 from tests.faults.node import Ended
-from tests.faults.world import NAMESPACE, World, created, deleted, outcome
+from tests.faults.world import GPU, NAMESPACE, World, created, deleted, outcome
+from tests.unit.worlds import a_platform
 
 
 def before_the_first(moments: list[World], stage: str) -> tuple[World, str]:
@@ -112,5 +113,24 @@ async def test_a_job_that_fits_no_node_is_replaced_when_the_selector_is_correcte
     world.cluster.edit(NAMESPACE, "medical", scheduling={"nodeSelector": {"pool": "gpu"}})
     await world.finish()
     (new,) = world.jobs(stage="elicit")
+    assert new["metadata"]["uid"] != stuck["metadata"]["uid"]
+    assert outcome(world).seals == outcome(moments[-1]).seals
+
+
+@pytest.mark.fault(63)
+@pytest.mark.parametrize("stage", ["preflight", "elicit"])
+async def test_a_job_whose_image_cannot_be_pulled_is_replaced_when_the_platform_is_mended_and_the_run_goes_on(moments, stage):
+    world = World(a_platform(device={"resource": GPU}, images={"operator": "operator:none", "inference": "inference:none"}))
+    right = a_platform(device={"resource": GPU})
+    world.cluster.node.refuses = lambda pod: (
+        "ErrImagePull" if f"-{stage}-" in pod["metadata"]["name"] and ":none" in str(pod) else ""
+    )
+    await world.submit()
+    for _ in range(10):
+        await world.tick()
+    (stuck,) = world.jobs(stage=stage)
+    world.platform = right
+    await world.finish()
+    (new,) = world.jobs(stage=stage)
     assert new["metadata"]["uid"] != stuck["metadata"]["uid"]
     assert outcome(world).seals == outcome(moments[-1]).seals

@@ -185,9 +185,10 @@ def _reads(world: World, stage: Stage) -> tuple[str, ...]:
 
 
 def outdated(world: World) -> tuple[JobView, ...]:
-    """Return the live Jobs that ask preflight's question of an earlier generation."""
+    """Return the live Jobs that ask preflight's question of an earlier generation, or wait to ask it under old knobs."""
     key = inputs_key(world.run)
-    return tuple(job for job in live(world.jobs) if job.stage == PREFLIGHT.name and job.fingerprint != key)
+    asking = [job for job in live(world.jobs) if job.stage == PREFLIGHT.name]
+    return tuple(job for job in asking if job.fingerprint != key or _bent(world, job, PREFLIGHT))
 
 
 def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
@@ -199,9 +200,14 @@ def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
             continue
         stage, entry = wanted.get((job.stage, job.fingerprint)), status.stage(job.stage)
         reused = entry is not None and entry.state is State.REUSED
-        if stage is None or reused or (job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage)):
+        if stage is None or reused or _bent(world, job, stage):
             found.append(job)
     return (*found, *outdated(world))
+
+
+def _bent(world: World, job: JobView, stage: Stage) -> bool:
+    """Whether a Job waits for a pod under knobs, the run's or the platform's, that are others by now."""
+    return job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage, world.platform)
 
 
 def live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:

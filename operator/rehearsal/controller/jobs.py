@@ -18,6 +18,8 @@ from rehearsal.pipeline.stage import Kind
 LOG_LINES = 50
 MOST_STARTS = 3
 """Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
+LACKING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
+"""Why a container waits for an image or a Secret: the kubelet tries for ever, and nothing comes of it until somebody acts."""
 
 
 class JobState(StrEnum):
@@ -148,9 +150,14 @@ def _word(pods: Sequence[Mapping[str, Any]], state: JobState, first: Mapping[str
 
 
 def _started(pod: Mapping[str, Any]) -> bool:
-    """Whether any container of a pod ever ran."""
-    states = [c.get("state") or {} for c in pod["status"].get("initContainerStatuses") or []]
-    return pod["status"].get("phase") != "Pending" or any("running" in state or "terminated" in state for state in states)
+    """Whether any container of a pod ever ran, and none of them waits for what only somebody can give."""
+    status = pod["status"]
+    first = [c.get("state") or {} for c in status.get("initContainerStatuses") or []]
+    then = [c.get("state") or {} for c in status.get("containerStatuses") or []]
+    if status.get("phase") != "Pending":
+        return True
+    lacks = any((state.get("waiting") or {}).get("reason") in LACKING for state in (*first, *then))
+    return not lacks and any("running" in state or "terminated" in state for state in first)
 
 
 def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:

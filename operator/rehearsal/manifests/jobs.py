@@ -19,6 +19,12 @@ LABEL = "rehearsal.dev"
 NAME_LIMIT = 52
 """A Job's pods add an index and a random suffix to its name, and stay within 63 characters."""
 
+PLACED_BY = {
+    *("images", "device", "service_account", "engine", "trainer", "cpu_stage", "client_pod", "engine_pod", "train_pod"),
+    *("scratch", "train_scratch", "model_scratch", "shared_memory"),
+}
+"""What of the platform can keep a pod from its start: mended there, a Job that waits is made anew."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -53,9 +59,10 @@ def fingerprint_label(fingerprint: str) -> str:
     return fingerprint[:40]
 
 
-def execution_digest(spec: RunSpec, stage: Stage) -> str:
-    """Return the digest of the knobs that decide how a stage runs and not what it computes."""
+def execution_digest(spec: RunSpec, stage: Stage, platform: Platform) -> str:
+    """Return the digest of the knobs that decide how a stage runs and not what it computes: the run's, and the platform's."""
     knobs: dict[str, object] = {"scheduling": spec.scheduling.wire(), "queueName": spec.queue_name}
+    knobs["platform"] = platform.model_dump(mode="json", include=PLACED_BY)
     if stage.serving:
         knobs["serving"] = stage.serving.wire()
     if stage.kind is Kind.TRAIN:
@@ -77,7 +84,7 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
             "annotations": {
                 f"{LABEL}/fingerprint": order.fingerprint,
                 f"{LABEL}/attempt": str(order.attempt),
-                f"{LABEL}/execution": execution_digest(order.spec, order.stage),
+                f"{LABEL}/execution": execution_digest(order.spec, order.stage, platform),
                 f"{LABEL}/devices": str(_devices(order, platform)),
             },
             "ownerReferences": [

@@ -97,6 +97,13 @@ async def test_an_engine_that_starts_is_running_and_says_so() -> None:
     assert (view.state, view.waits) == (JobState.RUNNING, "engine is starting")
 
 
+async def test_an_engine_whose_image_cannot_be_pulled_waits_though_its_model_is_loaded() -> None:
+    loaded = {"name": "load-model", "state": {"terminated": {"exitCode": 0}}}
+    engine = {"name": "engine", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    view = await seen(Canned({}, pod("Pending", initContainerStatuses=[loaded, engine])))
+    assert (view.state, view.waits) == (JobState.WAITING, "ImagePullBackOff: no such image")
+
+
 async def test_an_engine_that_died_three_times_at_start_is_hopeless_and_quoted() -> None:
     engine = {
         "name": "engine",

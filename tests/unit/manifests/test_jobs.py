@@ -146,8 +146,12 @@ def test_labels_are_short_enough_for_kubernetes() -> None:
 
 def test_execution_changes_with_the_knobs_that_do_not_change_the_output() -> None:
     stage = STAGES["elicit"]
-    assert execution_digest(parsed(), stage) != execution_digest(parsed(queueName="gpu"), stage)
-    assert execution_digest(parsed(), stage) == execution_digest(parsed(mixture={"domainFraction": 0.5}), stage)
+    plain = execution_digest(parsed(), stage, GPU)
+    assert plain != execution_digest(parsed(queueName="gpu"), stage, GPU)
+    assert plain == execution_digest(parsed(mixture={"domainFraction": 0.5}), stage, GPU)
+    mended = GPU.model_copy(update={"images": GPU.images.model_copy(update={"inference": "registry.example/inference:2"})})
+    assert plain != execution_digest(parsed(), stage, mended)
+    assert plain == execution_digest(parsed(), stage, GPU.model_copy(update={"deadline_seconds": 60}))
 
 
 def test_one_machine_and_a_cluster_differ_only_in_the_platforms_values() -> None:
