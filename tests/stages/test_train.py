@@ -93,7 +93,7 @@ def test_a_run_killed_twice_goes_on_from_its_last_sealed_checkpoint_exactly(
     os.kill(ranks_of(tmp_path)[0], 9)
     process.communicate(timeout=120)
     assert process.returncode == ExitCode.DEVICE
-    assert killed.termination.reason == "RankLost"
+    assert killed.termination.reason in {"RankKilled", "RankLost"}  # the other rank says so, unless torchrun ends it before
     assert min(killed.steps) == first.step + 1
 
     assert killed.run()[0] == ExitCode.DONE, (tmp_path / "log").read_text()[-3000:]
