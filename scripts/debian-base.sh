@@ -4,7 +4,6 @@
 set -euo pipefail
 tool=$1
 name=localhost/rehearsal-base:bookworm-$(date +%Y%m)
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org}
 
 if "$tool" inspect "$name" >/dev/null 2>&1; then echo "$name" && exit; fi
 [ "$(id -u)" = 0 ] || { echo "A base of Debian's packages is made by root; or name one that holds Python: make images BASE=…" >&2; exit 1; }
@@ -13,12 +12,11 @@ command -v debootstrap >/dev/null || { echo "A base is made by debootstrap: apt-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "Making $name from Debian's packages (a minute)" >&2
-debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$work/root" "$mirror/debian" >&2
-cat >"$work/root/etc/apt/sources.list" <<SOURCES
-deb $mirror/debian bookworm main
-deb $mirror/debian bookworm-updates main
-deb $mirror/debian-security bookworm-security main
-SOURCES
+debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$work/root" >&2
+sources=$work/root/etc/apt/sources.list # debootstrap has written its mirror there; updates lie beside it
+read -r _ mirror _ <"$sources"
+echo "deb $mirror bookworm-updates main" >>"$sources"
+echo "deb ${mirror%/debian}/debian-security bookworm-security main" >>"$sources"
 chroot "$work/root" sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy upgrade && apt-get clean' >&2
 rm -rf "$work"/root/{etc/resolv.conf,etc/hostname,var/lib/apt/lists/*,var/log/*,var/cache/*,usr/share/{doc,man,locale,info}/*}
 tar -C "$work/root" --numeric-owner -cf "$work/root.tar" .
