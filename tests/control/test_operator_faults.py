@@ -154,9 +154,14 @@ async def test_behind_silent_watches_the_sweep_moves_a_run(served: Plane, namesp
 
 
 @pytest.mark.fault(12)
-async def test_when_a_watch_dies_the_process_ends_and_says_so(served: Plane, namespace: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [500, 503], ids=["with the others", "while the others ask again"])
+async def test_when_a_watch_dies_the_process_ends_and_says_so(served: Plane, namespace: str, tmp_path: Path, others: int) -> None:
     async def dying(request: web.Request) -> web.StreamResponse | None:
-        return await watch_that_says(request, 500) if is_watch(request) else None
+        if not is_watch(request):
+            return None
+        if others == 503 and not request.path.endswith("/reconstructionruns"):
+            return refusal(503, "ServiceUnavailable")
+        return await watch_that_says(request, 500)
 
     async with Proxy(served) as proxy:
         proxy.rule = dying

@@ -27,7 +27,6 @@ async def watch(seen: Seen, namespaces: Sequence[str], started: Callable[[], Non
 
     `started` is called once the watches are set up: kopf takes the process's signal handlers, and here they can be taken back.
     """
-    ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry(seen),
         settings=settings(),
@@ -37,7 +36,24 @@ async def watch(seen: Seen, namespaces: Sequence[str], started: Callable[[], Non
         standalone=True,
     )
     started()
-    await kopf.run_tasks(tasks, ignored=ours)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await end_watchers()
+
+
+async def end_watchers() -> None:
+    """Cancel kopf's watchers, and wait until they are gone; what else it runs ends with the loop.
+
+    `kopf.run_tasks` leaves the others alone when one fails. When the loop's end cancels them together with the tasks by which
+    kopf tells them to pause, they take it for a pause, and watch on: the process would not end.
+    """
+    watchers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")]
+    for task in watchers:
+        task.cancel()
+    await asyncio.gather(*watchers, return_exceptions=True)
 
 
 def registry(seen: Seen) -> kopf.OperatorRegistry:
