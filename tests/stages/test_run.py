@@ -21,15 +21,16 @@ COMMAND = [str(Path(sys.executable).parent / "rehearsal"), "run", "run.yaml"]
 pytestmark = pytest.mark.engine
 
 
-def temporary_folders() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("rehearsal-*")}
-
-
-BEFORE = temporary_folders()
+@pytest.fixture(scope="module")
+def temporary() -> Iterator[Path]:
+    """The temporary folder of all that the command starts; engines put sockets there, whose paths must be short."""
+    with tempfile.TemporaryDirectory(prefix="run-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Path:
     folder = tmp_path_factory.mktemp("run")
     shutil.copytree(INPUTS, folder / "store" / "inputs")
     shutil.copy(ROOT / "examples" / "quickstart" / "platform.yaml", folder)
@@ -73,7 +74,7 @@ def ran(said: str) -> set[str]:
     return {line.split()[0] for line in after.splitlines() if line.startswith("  ") and ":" in line.split()[1]}
 
 
-def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace: Path) -> None:
+def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace: Path, temporary: Path) -> None:
     for stage in ("mix", "train"):
         process = command(workplace)
         wait_for(lambda stage=stage: any(f"{stage}-" in path.name for path in workplace.glob(".rehearsal/*/*/logs/*")))  # type: ignore[misc]
@@ -81,7 +82,7 @@ def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         wait_for(lambda children=children: not any(child.is_running() for child in children), 20)  # type: ignore[misc]
-        assert left_behind(workplace) == []
+        assert left_behind(workplace, temporary) == []
     before = sealed(workplace)
     said = finished(workplace)
     assert {"train", "evaluate-tuned", "report"} <= ran(said)
@@ -108,17 +109,16 @@ def test_an_edit_of_the_learning_rate_runs_train_evaluate_and_report_only(workpl
     assert sum("/evaluate/" in path for path in seals) == 1
 
 
-def test_nothing_is_left_when_it_ends(workplace: Path) -> None:
-    assert left_behind(workplace) == []
+def test_nothing_is_left_when_it_ends(workplace: Path, temporary: Path) -> None:
+    assert left_behind(workplace, temporary) == []
 
 
-def left_behind(workplace: Path) -> list[str]:
-    """Processes that name the run's folder, folders of its pods, and temporary folders that no live process uses."""
+def left_behind(workplace: Path, temporary: Path) -> list[str]:
+    """Processes that name the run's folder, folders of its pods, and their temporary folders."""
     own = os.getpid()
     processes = [" ".join(words) for pid, words in _command_lines() if pid != own and any(str(workplace) in word for word in words)]
     pods = [str(path) for path in workplace.glob(".rehearsal/*/*/pods/*")]
-    temporary = sorted(temporary_folders() - BEFORE)
-    return [*processes, *pods, *temporary]
+    return [*processes, *pods, *map(str, temporary.glob("rehearsal-*"))]
 
 
 def _command_lines() -> Iterator[tuple[int, list[str]]]:

@@ -51,7 +51,9 @@ class Seal(ApiModel):
 class Retries(ApiModel):
     """How the attempts of a stage ended that are Jobs of their own: nodes that train together."""
 
-    failed: int = Field(0, description="Attempts that failed since the stage was begun or retried.")
+    failed: int = Field(
+        0, description="Attempts that failed since the stage was begun or retried, but for those that found no room."
+    )
     disrupted: int = Field(0, description="Attempts that drains or preemption ended, in a row and without progress.")
     leaving: bool = Field(False, description="A pod of the present attempt was seen to be drained or preempted.")
     last: str = Field("", max_length=1024, description="Why the last attempt ended, one line.")
