@@ -84,7 +84,7 @@ cluster-down: $(ENVIRONMENT) ## end it and leave nothing behind
 
 .PHONY: test-cluster
 test-cluster: $(ENVIRONMENT) $(GO) cluster-down ## what make cluster promises: pods, names, limits, and nothing left behind
-	@$(RUN)/pytest tests/onenode/test_leaves_nothing.py tests/onenode -m cluster -n 0 -q
+	@$(RUN)/pytest tests/onenode/test_leaves_nothing.py tests/onenode/test_images.py tests/onenode/test_pods.py -m cluster -n 0 -q
 	@$(RUN)/python -m tests.onenode down
 
 .PHONY: manifests
