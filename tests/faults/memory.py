@@ -33,7 +33,7 @@ class MemoryCluster:
         twin = MemoryCluster(worker, log)
         twin._furnish(self.objects.fork(twin._stamp))
         twin.now, twin.written = self.now, list(self.written)
-        twin.node.refuses, twin.node.lost = self.node.refuses, self.node.lost
+        twin.node.refuses, twin.node.lacks, twin.node.lost = self.node.refuses, self.node.lacks, self.node.lost
         twin.jobs.refusal, twin.jobs.dead, twin.kueue.open = self.jobs.refusal, self.jobs.dead, self.kueue.open
         return twin
 

@@ -26,12 +26,14 @@ Worker = Callable[[Manifest], Ended | None]
 class Node:
     """Starts pods, lets them work a piece a step, and takes away what is deleted. Without a worker nothing fits on it.
 
-    `refuses`: the scheduler's words on a pod, or none when it fits. `lost`: nobody hears from the kubelet, its pods stay for ever.
+    `refuses`: the scheduler's words on a pod, or none when it fits. `lacks`: the kubelet's, on an image that it cannot pull.
+    `lost`: nobody hears from the kubelet, its pods stay for ever.
     """
 
     def __init__(self, objects: Objects, stamp: Callable[[], str], worker: Worker | None) -> None:
         self._objects, self._stamp, self._worker = objects, stamp, worker
         self.refuses: Callable[[Manifest], str] = lambda _: "" if worker else NO_NODE
+        self.lacks: Callable[[Manifest], str] = lambda _: ""
         self.lost = False
 
     def step(self) -> None:
@@ -47,6 +49,11 @@ class Node:
         if words := self.refuses(pod):
             unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
             self._objects.replace(pod | {"status": {"phase": "Pending", "conditions": [unplaced]}})
+            return
+        if words := self.lacks(pod):
+            waiting = {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": words}}}
+            status = {"phase": "Pending", "startTime": self._stamp(), "containerStatuses": [waiting]}
+            self._objects.replace(pod | {"status": pod["status"] | status})
             return
         running = {"name": "main", "state": {"running": {"startedAt": self._stamp()}}}
         self._objects.replace(pod | {"status": {"phase": "Running", "startTime": self._stamp(), "containerStatuses": [running]}})

@@ -6,8 +6,7 @@ from rehearsal.api.messages import ExitCode, Termination
 from rehearsal.api.status import State
 from tests.faults.connection import Connection
 from tests.faults.node import Ended
-from tests.faults.world import GPU, NAMESPACE, World, created, deleted, outcome
-from tests.unit.worlds import a_platform
+from tests.faults.world import NAMESPACE, World, created, deleted, outcome
 
 
 def before_the_first(moments: list[World], stage: str) -> tuple[World, str]:
@@ -81,56 +80,3 @@ async def test_the_attempt_after_a_failed_one_has_a_name_of_its_own_though_the_f
     assert len([job for job in created(world) if "-elicit-" in job]) == 2
     assert outcome(world).seals == outcome(moments[-1]).seals
     assert outcome(world).true == outcome(moments[-1]).true
-
-
-@pytest.mark.fault(63)
-async def test_a_job_that_no_queue_admits_is_replaced_when_the_queue_is_corrected_and_the_run_goes_on(moments):
-    world = World()
-    world.cluster.kueue.open = {"gpu-batch"}
-    await world.submit(queueName="gpu-bacth")
-    for _ in range(10):
-        await world.tick()
-    assert world.stages_of_jobs() == ["preflight"]
-    assert not world.cluster.objects.list("Pod")
-    world.cluster.edit(NAMESPACE, "medical", queueName="gpu-batch")
-    await world.finish()
-    assert outcome(world).seals == outcome(moments[-1]).seals
-    assert not world.live()
-
-
-@pytest.mark.fault(63)
-async def test_a_job_that_fits_no_node_is_replaced_when_the_selector_is_corrected_and_the_run_goes_on(moments):
-    words = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
-    world = World()
-    world.cluster.node.refuses = lambda pod: (
-        "" if pod["spec"]["nodeSelector"] == {"pool": "gpu"} or "-preflight-" in pod["metadata"]["name"] else words
-    )
-    await world.submit(scheduling={"nodeSelector": {"pool": "gup"}})
-    for _ in range(10):
-        await world.tick()
-    (stuck,) = world.jobs(stage="elicit")
-    assert world.message("elicit") == words
-    world.cluster.edit(NAMESPACE, "medical", scheduling={"nodeSelector": {"pool": "gpu"}})
-    await world.finish()
-    (new,) = world.jobs(stage="elicit")
-    assert new["metadata"]["uid"] != stuck["metadata"]["uid"]
-    assert outcome(world).seals == outcome(moments[-1]).seals
-
-
-@pytest.mark.fault(63)
-@pytest.mark.parametrize("stage", ["preflight", "elicit"])
-async def test_a_job_whose_image_cannot_be_pulled_is_replaced_when_the_platform_is_mended_and_the_run_goes_on(moments, stage):
-    world = World(a_platform(device={"resource": GPU}, images={"operator": "operator:none", "inference": "inference:none"}))
-    right = a_platform(device={"resource": GPU})
-    world.cluster.node.refuses = lambda pod: (
-        "ErrImagePull" if f"-{stage}-" in pod["metadata"]["name"] and ":none" in str(pod) else ""
-    )
-    await world.submit()
-    for _ in range(10):
-        await world.tick()
-    (stuck,) = world.jobs(stage=stage)
-    world.platform = right
-    await world.finish()
-    (new,) = world.jobs(stage=stage)
-    assert new["metadata"]["uid"] != stuck["metadata"]["uid"]
-    assert outcome(world).seals == outcome(moments[-1]).seals

@@ -66,6 +66,7 @@ def as_seen(manifest: dict[str, Any], state: JobState = JobState.RUNNING, **chan
         "fingerprint": annotations[f"{LABEL}/fingerprint"],
         "attempt": int(annotations[f"{LABEL}/attempt"]),
         "execution": annotations[f"{LABEL}/execution"],
+        "supplies": annotations[f"{LABEL}/supplies"],
         "devices": int(annotations[f"{LABEL}/devices"]),
         "state": state,
         "created_at": "2026-01-01T11:00:00Z",

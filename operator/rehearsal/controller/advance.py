@@ -10,7 +10,8 @@ from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, ledger, share
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
-from rehearsal.manifests.jobs import Order, execution_digest, job_name
+from rehearsal.manifests.execution import execution_digest, supplies_digest
+from rehearsal.manifests.jobs import Order, job_name
 from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
 from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import Kind, Stage
@@ -207,7 +208,10 @@ def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
 
 def _bent(world: World, job: JobView, stage: Stage) -> bool:
     """Whether a Job waits for a pod under knobs, the run's or the platform's, that are others by now."""
-    return job.state is JobState.WAITING and job.execution != execution_digest(world.spec, stage, world.platform)
+    if job.state is not JobState.WAITING:
+        return False
+    resupplied = job.lacks and job.supplies != supplies_digest(world.platform)
+    return resupplied or job.execution != execution_digest(world.spec, stage, world.platform)
 
 
 def live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:

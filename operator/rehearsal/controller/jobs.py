@@ -15,6 +15,7 @@ from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
 from rehearsal.pipeline.stage import Kind
 
+ANNOTATIONS = ("fingerprint", "attempt", "execution", "supplies", "devices")
 LOG_LINES = 50
 MOST_STARTS = 3
 """Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
@@ -41,9 +42,9 @@ class JobView:
     """One Job as read. `waits` is the scheduler's or kubelet's own line; `exit_code` and `termination` tell why it failed.
 
     `whole`: its pods begin and fail together, and none is replaced. `ended_by`: the reason that Kubernetes gives for its failure.
-    `hopeless`: the cluster would go on trying, and it counts as failed. `disrupted`: pods that were drained or preempted.
-    `deadline`: seconds it may live from `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and
-    devices were held.
+    `hopeless`: the cluster would go on trying, and it counts as failed. `lacks`: a container waits for an image or a Secret.
+    `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from `activated_at` on, when it was let run.
+    `started_at`: when a node took its first pod, and devices were held.
     """
 
     name: str
@@ -54,10 +55,12 @@ class JobView:
     fingerprint: str
     attempt: int
     execution: str
+    supplies: str
     devices: int
     state: JobState
     created_at: str = ""
     deleting: bool = False
+    lacks: bool = False
     hopeless: bool = False
     whole: bool = False
     ended_by: str = ""
@@ -81,7 +84,7 @@ class JobView:
 def is_ours(job: Mapping[str, Any]) -> bool:
     """Tell whether a Job carries all that the operator writes on one; a copy made by hand may carry the labels alone."""
     annotations = job["metadata"].get("annotations") or {}
-    return all(f"{LABEL}/{name}" in annotations for name in ("fingerprint", "attempt", "execution", "devices"))
+    return all(f"{LABEL}/{name}" in annotations for name in ANNOTATIONS)
 
 
 async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures: bool, words: bool = True) -> JobView:
@@ -98,6 +101,7 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
     return JobView(
         **_identity(job),
         state=JobState.FAILED if crashes else state,
+        lacks=any(map(_lacks, pods)),
         hopeless=bool(crashes),
         whole=whole,
         ended_by=failed.get("reason", ""),
@@ -127,6 +131,7 @@ def _identity(job: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": annotations[f"{LABEL}/fingerprint"],
         "attempt": int(annotations[f"{LABEL}/attempt"]),
         "execution": annotations[f"{LABEL}/execution"],
+        "supplies": annotations[f"{LABEL}/supplies"],
         "devices": int(annotations[f"{LABEL}/devices"]),
         "created_at": metadata.get("creationTimestamp", ""),
         "deleting": "deletionTimestamp" in metadata,
@@ -151,13 +156,19 @@ def _word(pods: Sequence[Mapping[str, Any]], state: JobState, first: Mapping[str
 
 def _started(pod: Mapping[str, Any]) -> bool:
     """Whether any container of a pod ever ran, and none of them waits for what only somebody can give."""
-    status = pod["status"]
-    first = [c.get("state") or {} for c in status.get("initContainerStatuses") or []]
-    then = [c.get("state") or {} for c in status.get("containerStatuses") or []]
-    if status.get("phase") != "Pending":
+    if pod["status"].get("phase") != "Pending":
         return True
-    lacks = any((state.get("waiting") or {}).get("reason") in LACKING for state in (*first, *then))
-    return not lacks and any("running" in state or "terminated" in state for state in first)
+    first = _containers(pod, "initContainerStatuses")
+    return not _lacks(pod) and any("running" in state or "terminated" in state for state in first)
+
+
+def _lacks(pod: Mapping[str, Any]) -> bool:
+    states = (*_containers(pod, "initContainerStatuses"), *_containers(pod, "containerStatuses"))
+    return any((state.get("waiting") or {}).get("reason") in LACKING for state in states)
+
+
+def _containers(pod: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [container.get("state") or {} for container in pod["status"].get(kind) or []]
 
 
 def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:

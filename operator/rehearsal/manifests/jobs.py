@@ -10,20 +10,15 @@ from rehearsal.api.platform import EndpointConfig, Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.manifests.containers import endpoint_keys, engine, load_model, store_keys, worker
+from rehearsal.manifests.execution import execution_digest, supplies_digest
 from rehearsal.manifests.pod import DISRUPTED, LOAD_MODEL, MAIN, TASK_ANNOTATION, Container, Pod, SecretKey, pod_spec
 from rehearsal.manifests.rendezvous import first_pod, service_name
-from rehearsal.pipeline.fingerprint import digest, served_model_name
+from rehearsal.pipeline.fingerprint import served_model_name
 from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
 LABEL = "rehearsal.dev"
 NAME_LIMIT = 52
 """A Job's pods add an index and a random suffix to its name, and stay within 63 characters."""
-
-PLACED_BY = {
-    *("images", "device", "service_account", "engine", "trainer", "cpu_stage", "client_pod", "engine_pod", "train_pod"),
-    *("scratch", "train_scratch", "model_scratch", "shared_memory"),
-}
-"""What of the platform can keep a pod from its start: mended there, a Job that waits is made anew."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,6 @@ def fingerprint_label(fingerprint: str) -> str:
     return fingerprint[:40]
 
 
-def execution_digest(spec: RunSpec, stage: Stage, platform: Platform) -> str:
-    """Return the digest of the knobs that decide how a stage runs and not what it computes: the run's, and the platform's."""
-    knobs: dict[str, object] = {"scheduling": spec.scheduling.wire(), "queueName": spec.queue_name}
-    knobs["platform"] = platform.model_dump(mode="json", include=PLACED_BY)
-    if stage.serving:
-        knobs["serving"] = stage.serving.wire()
-    if stage.kind is Kind.TRAIN:
-        knobs["training"] = spec.training.wire()
-    return digest(knobs)[:16]
-
-
 def build_job(order: Order, platform: Platform) -> dict[str, object]:
     """Return the finished Job."""
     labels = _labels(order)
@@ -85,6 +69,7 @@ def build_job(order: Order, platform: Platform) -> dict[str, object]:
                 f"{LABEL}/fingerprint": order.fingerprint,
                 f"{LABEL}/attempt": str(order.attempt),
                 f"{LABEL}/execution": execution_digest(order.spec, order.stage, platform),
+                f"{LABEL}/supplies": supplies_digest(platform),
                 f"{LABEL}/devices": str(_devices(order, platform)),
             },
             "ownerReferences": [

@@ -24,7 +24,7 @@ class Canned:
                 "uid": "job-1",
                 "creationTimestamp": "2026-01-01T11:00:00Z",
                 "labels": {f"{LABEL}/stage": "elicit", f"{LABEL}/run-uid": "run-1"},
-                "annotations": {f"{LABEL}/{key}": "0" for key in ("fingerprint", "attempt", "execution", "devices")},
+                "annotations": {f"{LABEL}/{key}": "0" for key in ("fingerprint", "attempt", "execution", "supplies", "devices")},
             },
             "status": job_status,
         }

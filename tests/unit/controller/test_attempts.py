@@ -16,7 +16,7 @@ FAILED = BEFORE.model_copy(update={"state": State.FAILED, "message": "exit code 
 
 
 def a_failed_job(**changes: object) -> JobView:
-    names = dict.fromkeys(("name", "uid", "run", "run_uid", "stage", "fingerprint", "execution"), "any")
+    names = dict.fromkeys(("name", "uid", "run", "run_uid", "stage", "fingerprint", "execution", "supplies"), "any")
     job = JobView(**names, attempt=0, devices=16, state=JobState.FAILED, whole=True)  # type: ignore[arg-type]
     return replace(job, ended_by="BackoffLimitExceeded", finished_at="2026-01-01T12:00:00Z", **changes)  # type: ignore[arg-type]
 
