@@ -82,9 +82,23 @@ def test_the_workers_images_lie_beside_the_operators_under_its_tag(tmp_path: Pat
     assert platform(render(values), tmp_path).images.trainer == "registry.example/ml/trainer:1.2.3"
 
 
-def test_without_a_device_everything_uses_the_cpu(tmp_path: Path) -> None:
-    assert platform(render({"platform": {"device": {"resource": None}}}), tmp_path).device.resource is None
+@pytest.mark.parametrize("folder", ["", "ml/", "localhost:5000/", "registry.example:5000/team/ml/"])
+def test_beside_means_in_the_same_folder_if_there_is_one(folder: str, tmp_path: Path) -> None:
+    values = {"image": {"repository": f"{folder}operator", "tag": "1.2.3"}}
+    images = {name: f"{folder}{name}:1.2.3" for name in ("operator", "inference", "trainer")}
+    assert platform(render(values), tmp_path).images.wire() == images
+
+
+def test_the_device_is_a_gpu_unless_it_is_said_to_be_none(tmp_path: Path) -> None:
     assert platform(render(), tmp_path).device.resource == "nvidia.com/gpu"
+    assert platform(render({"platform": {"device": {"resource": None}}}), tmp_path).device.resource is None
+
+
+def test_an_upgrade_ends_the_old_operator_before_the_new_one_starts(defaults: list[Manifest]) -> None:
+    """Two with different platforms would each make anew the Jobs that wait under the other's."""
+    spec = one(defaults, "Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
 
 
 def test_another_platform_restarts_the_operator(defaults: list[Manifest], everything: list[Manifest]) -> None:

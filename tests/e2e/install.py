@@ -5,8 +5,6 @@ from base64 import b64decode
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from tests.chart.helm import CHART, Manifest, helm
 from tests.e2e import bucket
 from tests.e2e.bucket import BUCKET, Bucket
@@ -17,7 +15,8 @@ from tests.e2e.runs import NAMESPACE, merged
 RELEASE, SYSTEM, BARE = "rehearsal-e2e", "rehearsal-e2e-system", "rehearsal-e2e-bare"
 """The release and its namespace, which nobody else uses; and a namespace for runs that lacks the store's Secret."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-VALUES: Manifest = yaml.safe_load((Path(__file__).parent / "values.yaml").read_text())
+VALUES = (CHART / "cpu-values.yaml", Path(__file__).with_name("values.yaml"))
+"""Files of values: a cluster of CPUs, and what is ours on it."""
 
 
 class Installed:
@@ -27,10 +26,11 @@ class Installed:
         self.cluster, self.name, self.namespace, self._images = cluster, name, namespace, images
 
     def apply(self, values: Manifest, *options: str) -> None:
-        """Install or upgrade it with these values on top of ours, and wait until its operator is up."""
+        """Install or upgrade it with these values on top of the files' and the images', and wait until its operator is up."""
         namespace(self.cluster, self.namespace)
-        values = merged(merged(VALUES, self._images.values()), values)
-        self._helm("upgrade", self.name, str(CHART), "--install", *options, values=values)
+        files = [f"--values={file}" for file in VALUES]
+        values = merged(self._images.values(), values)
+        self._helm("upgrade", self.name, str(CHART), "--install", *files, *options, values=values)
         rollout(self.cluster, self.name, self.namespace)
 
     def remove(self) -> None:

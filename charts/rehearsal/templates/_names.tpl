@@ -41,8 +41,12 @@ helm.sh/resource-policy: keep
 
 {{- /* The platform as the operator reads it. Images that the values do not name lie beside the operator's, under the same tag. */ -}}
 {{- define "rehearsal.platform" -}}
-{{- $beside := printf "%s/%%s:%s" (dir .Values.image.repository) (.Values.image.tag | default .Chart.AppVersion) }}
-{{- $own := dict "operator" (include "rehearsal.image" .) "inference" (printf $beside "inference") "trainer" (printf $beside "trainer") }}
+{{- $folder := regexReplaceAll "[^/]*$" .Values.image.repository "" }}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion }}
+{{- $own := dict "operator" (include "rehearsal.image" .) }}
+{{- range $name := list "inference" "trainer" }}
+{{- $_ := set $own $name (printf "%s%s:%s" $folder $name $tag) }}
+{{- end }}
 {{- $images := merge (dict) (.Values.platform.images | default dict) $own }}
 {{- set (deepCopy .Values.platform) "images" $images | toYaml }}
 {{- end }}
