@@ -207,8 +207,8 @@ async def test_kubectl_shows_at_a_glance_how_a_run_is_and_in_its_events_what_hap
     player.log(pod, '{"progress": {"done": 30, "total": 60, "unit": "steps", "per_second": 0.004}}\n')
     await eventually(lambda: table(served, namespace)[1]["PROGRESS"] == "51", 20, "half of the steps are done")
     header, row = table(served, namespace)
-    assert list(header) == ["NAME", "STAGE", "PROGRESS", "ETA", "GPU-H", "READY", "AGE"]
-    assert (row["NAME"], row["STAGE"], row["READY"]) == ("medical", "train", "False")
+    assert list(header) == ["NAME", "STAGE", "PROGRESS", "ETA", "GPU-H", "READY", "AGE", "MESSAGE"]
+    assert [row[name] for name in ("NAME", "STAGE", "READY", "MESSAGE")] == ["medical", "train", "False", "train"]
     assert re.fullmatch(r"[12]h\d+m", row["ETA"])
 
     await seals.finish(player, pod)
@@ -216,6 +216,7 @@ async def test_kubectl_shows_at_a_glance_how_a_run_is_and_in_its_events_what_hap
         await complete(served, a_short_run(namespace))
     row = table(served, namespace)[1]
     assert [row[name] for name in ("STAGE", "PROGRESS", "ETA", "READY")] == ["Complete", "100", "", "True"]
+    assert row["MESSAGE"] == "4 of 4 stages ran for this run"
     assert float(row["GPU-H"]) == pytest.approx(16, rel=0.05)
     await eventually(lambda: "StageSucceeded" in described(served, namespace), 5, "events are told")
     told = described(served, namespace)

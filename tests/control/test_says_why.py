@@ -44,6 +44,7 @@ async def test_what_scheduler_and_kubelet_say_of_a_pod_is_what_the_run_says(
     assert condition
     assert (condition.status, condition.reason) == ("True", "Waiting")
     assert condition.message == f"preflight: CreateContainerConfigError: {NO_SECRET}"
+    assert served.kubectl("get", "recon", "--no-headers", f"--namespace={namespace}").rstrip().endswith(condition.message)
 
     async with player.playing(all_goes_well(player)):
         status = await wait_for(served, namespace, "Complete")

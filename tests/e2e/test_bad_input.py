@@ -76,6 +76,7 @@ def test_it_says_why_within_a_minute(runs: dict[str, Run], told: dict[str, Told]
         pytest.skip("gives a node a device that it does not have, and KUBECONFIG names a cluster that is not ours")
     assert wrong.name in told, runs[wrong.name].status()
     said = told[wrong.name]
+    assert all(words in said.glance for words in wrong.says), said.glance
     notes.text(f"Bad input: {wrong.name}, told after {said.seconds:.0f} s", f"{said.glance}\n\n{wrong.reason}: {said.message}")
 
 
@@ -85,6 +86,7 @@ def test_nothing_loops(place: Place, installed: Installed, runs: dict[str, Run],
     before, visits = {name: _children(run) for name, run in runs.items()}, sum(each.visits() for each in operators)
     watch = place.cluster.start("get", "recon", "--all-namespaces", "--watch-only", "--no-headers")
     a_minute_passes()
+    assert watch.poll() is None, watch.communicate()
     watch.terminate()
     said, _ = watch.communicate()
     writes = Counter(line.split()[1] for line in said.splitlines())

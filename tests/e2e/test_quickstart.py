@@ -30,7 +30,9 @@ def test_the_operator_can_neither_see_nor_read_the_store_s_credentials(cluster: 
     pod = installed.operator()
     sources = [each for volume in pod["spec"]["volumes"] for each in volume.keys() - {"name"}]
     assert "secret" not in sources
-    assert not [each for container in pod["spec"]["containers"] for each in container.get("env", []) if "valueFrom" in each]
+    for container in pod["spec"]["containers"]:
+        assert "envFrom" not in container
+        assert not [each for each in container.get("env", []) if "valueFrom" in each]
     account = f"system:serviceaccount:{installed.namespace}:{pod['spec']['serviceAccountName']}"
     rights = cluster.kubectl("auth", "can-i", "--list", f"--namespace={NAMESPACE}", f"--as={account}")
     assert "jobs.batch" in rights
@@ -66,7 +68,10 @@ def test_two_pods_trained_and_engines_were_sidecars(finished: Run) -> None:
 
 def test_only_workers_hold_the_credentials_and_engines_do_not(finished: Run) -> None:
     for job in finished.children("jobs"):
+        volumes = job["spec"]["template"]["spec"]["volumes"]
+        assert {kind for volume in volumes for kind in volume.keys() - {"name"}} == {"downwardAPI", "emptyDir"}
         for name, container in _containers(job).items():
+            assert "envFrom" not in container, (job["metadata"]["name"], name)
             secrets = {each["valueFrom"]["secretKeyRef"]["name"] for each in container["env"] if "valueFrom" in each}
             assert secrets == (set() if name == "engine" else {bucket.SECRET}), (job["metadata"]["name"], name)
 
@@ -124,7 +129,7 @@ def test_applied_again_nothing_changes_and_nothing_starts(cluster: Cluster, fini
 
 def test_kubectl_tells_it_well(cluster: Cluster, finished: Run, notes: Notes) -> None:
     head, line = finished.glance().splitlines()
-    assert head.split() == ["NAME", "STAGE", "PROGRESS", "ETA", "GPU-H", "READY", "AGE"]
+    assert head.split() == ["NAME", "STAGE", "PROGRESS", "ETA", "GPU-H", "READY", "AGE", "MESSAGE"]
     assert line.split()[:3] == [finished.name, "Complete", "100"]
     described = cluster.kubectl("describe", "recon", finished.name, f"--namespace={NAMESPACE}")
     events = described.partition("\nEvents:\n")[2]

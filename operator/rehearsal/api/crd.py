@@ -29,6 +29,12 @@ COLUMNS = [
     {"name": "GPU-h", "type": "number", "jsonPath": ".status.usage.gpuHours", "description": "GPU hours used."},
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status', "description": "Complete."},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {
+        "name": "Message",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
+        "description": "Why, in a sentence.",
+    },
 ]
 
 

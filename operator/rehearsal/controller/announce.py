@@ -10,6 +10,7 @@ from datetime import datetime
 from rehearsal.api.status import RunStatus, State
 from rehearsal.controller.ledger import stamp
 from rehearsal.controller.observe import Run
+from rehearsal.controller.progress import held_up
 
 Telling = tuple[str, str, str]
 """Type (Normal or Warning), reason, message."""
@@ -35,6 +36,7 @@ def _tellings(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
     if reused:
         yield "Normal", "StagesReused", f"the store holds {', '.join(reused)} already"
     yield from _turns(before, after)
+    yield from _waits(before, after)
 
 
 def _turns(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
@@ -48,9 +50,17 @@ def _turns(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
     was, now = before.condition("Suspended"), after.condition("Suspended")
     if was and was.status == "True" and now and now.status == "False":
         yield "Normal", "Resumed", "spec.suspend is false again"
-    waiting, earlier = after.condition("Reconciling"), before.condition("Reconciling")
-    if waiting and waiting.reason == "Waiting" and not (earlier and earlier.reason == "Waiting"):
-        yield "Normal", "Waiting", waiting.message
+
+
+def _waits(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
+    """Which stages have begun to wait, in one event where they wait for the same; what they wait for may change untold."""
+    begun: dict[str, list[str]] = {}
+    for stage in after.stages:
+        earlier = before.stage(stage.name)
+        if held_up(stage) and not (earlier and held_up(earlier)):
+            begun.setdefault(stage.message, []).append(stage.name)
+    for words, names in begun.items():
+        yield "Normal", "Waiting", f"{', '.join(names)}: {words}"
 
 
 def _was_reused(before: RunStatus, name: str, fingerprint: str | None) -> bool:

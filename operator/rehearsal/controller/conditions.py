@@ -9,7 +9,7 @@ from rehearsal.api.status import Condition, RunResult, RunStatus, StageStatus, S
 from rehearsal.controller.jobs import JobView
 from rehearsal.controller.ledger import moment, stamp
 from rehearsal.controller.observe import Run
-from rehearsal.controller.progress import measured
+from rehearsal.controller.progress import held_up, measured
 
 TYPES = ("Complete", "Failed", "Suspended", "Ready", "Reconciling", "Stalled")
 GRACE = timedelta(minutes=10)
@@ -56,11 +56,16 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime
         return _set(status, run, {"Complete", "Ready"}, "Complete", words, now)
     if stuck := _overdue(at_work, jobs, now) or _disrupted(at_work, jobs):
         return stalled(status, run, *stuck, now)
-    waiting = [stage for stage in at_work if stage.state is State.WAITING and stage.message]
-    if waiting and all(stage.state is State.WAITING for stage in at_work):
-        return _set(status, run, {"Reconciling"}, "Waiting", f"{waiting[0].name}: {waiting[0].message}", now)
-    words = ", ".join(stage.name for stage in at_work) or "next stage"
-    return _set(status, run, {"Reconciling"}, "Running", words, now)
+    held = [stage for stage in at_work if held_up(stage)]
+    if held and all(stage.state is State.WAITING for stage in at_work):
+        return _set(status, run, {"Reconciling"}, "Waiting", f"{held[0].name}: {held[0].message}", now)
+    works = ", ".join(stage.name for stage in at_work if stage not in held) or "next stage"
+    return _set(status, run, {"Reconciling"}, "Running", "; ".join([works, *map(_waits, held)]), now)
+
+
+def _waits(stage: StageStatus) -> str:
+    """What a stage waits for, as a sentence: some words are one already."""
+    return f"{stage.name} {stage.message}" if stage.message.startswith("waits ") else f"{stage.name} waits: {stage.message}"
 
 
 def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], now: datetime) -> tuple[str, str] | None:

@@ -7,6 +7,8 @@ from rehearsal.controller.ledger import moment, stamp
 
 WEIGHTS = {"elicit": 10, "respond": 15, "judge": 25, "train": 30, "evaluate": 10}
 """Rough shares of a run's work, for one figure of progress; every other stage counts as one."""
+WIDTH = 128
+"""The most characters that the status takes for its one line."""
 
 
 def measured(status: RunStatus, now: datetime) -> RunStatus:
@@ -21,14 +23,27 @@ def measured(status: RunStatus, now: datetime) -> RunStatus:
 
 
 def summary(status: RunStatus) -> str:
-    """Return what is going on in a few words: the stages at work, or those that wait."""
+    """Return what is going on in a few words: the stages at work, and those that wait."""
     running = [stage.name for stage in status.stages if stage.state is State.RUNNING]
     waiting = [stage.name for stage in status.stages if stage.state is State.WAITING]
     if failed := [stage.name for stage in status.stages if stage.state is State.FAILED]:
         return f"{failed[0]}: Failed"
     if running:
-        return _listed(running)
+        return _beside(_listed(running), [stage.name for stage in status.stages if held_up(stage)])
     return f"{_listed(waiting)}: Waiting" if waiting else ""
+
+
+def held_up(stage: StageStatus) -> bool:
+    """Return whether a stage waits and it is known what for: a Job that was made a moment ago has no words yet."""
+    return stage.state is State.WAITING and bool(stage.message)
+
+
+def _beside(running: str, held: list[str]) -> str:
+    """Add the stages that wait beside those at work; where the names are too long, how many there are."""
+    if not held:
+        return running
+    words = f"{running}; {_listed(held)}: Waiting"
+    return words if len(words) <= WIDTH else f"{running}; {len(held)} more: Waiting"
 
 
 def _listed(names: list[str]) -> str:

@@ -11,6 +11,8 @@ from rehearsal.controller.plan import Plan, decide
 from tests.unit.worlds import NOON, a_platform, a_run, a_spec, as_seen, pinned, sealed_by
 
 PLATFORM = a_platform()
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+NO_IMAGE = 'ImagePullBackOff: Back-off pulling image "none"'
 
 
 def look(run: Run, *jobs: object) -> Plan:
@@ -74,11 +76,43 @@ def test_a_refused_spec_is_told_once_by_field() -> None:
 
 def test_waiting_is_told_in_the_schedulers_words_when_it_begins() -> None:
     run, first = started()
-    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
-    jobs = [as_seen(m, JobState.WAITING, waits=words) for m in first.create]
+    jobs = [as_seen(m, JobState.WAITING, waits=NO_GPU) for m in first.create]
     plan = look(run, *jobs)
-    assert told(plan) == [("Waiting", f"elicit: {words}")]
+    assert told(plan) == [("Waiting", f"elicit, evaluate-base: {NO_GPU}")]
     assert not told(look(replace(run, status=plan.status), *jobs))
+
+
+def test_a_stage_that_begins_to_wait_beside_one_at_work_is_told_once() -> None:
+    run, first = started()
+    works, waits = first.create
+    plan = look(run, as_seen(works), as_seen(waits, JobState.WAITING))
+    assert not told(plan)
+    jobs = as_seen(works), as_seen(waits, JobState.WAITING, waits=NO_GPU)
+    run = replace(run, status=plan.status)
+    plan = look(run, *jobs)
+    assert told(plan) == [("Waiting", f"evaluate-base: {NO_GPU}")]
+    assert plan.events[0]["type"] == "Normal"
+    for _ in range(3):
+        run = replace(run, status=plan.status)
+        plan = look(run, *jobs)
+        assert not told(plan)
+
+
+def test_a_stage_that_goes_on_waiting_is_not_told_again_when_others_begin_or_end() -> None:
+    run, first = started()
+    one, other = first.create
+    waits = as_seen(other, JobState.WAITING, waits=NO_GPU)
+    run = replace(run, status=look(run, as_seen(one), waits).status)
+    plan = look(run, as_seen(one, JobState.WAITING, waits=NO_IMAGE), waits)
+    assert told(plan) == [("Waiting", f"elicit: {NO_IMAGE}")]
+    run = replace(run, status=plan.status)
+    assert told(look(run, sealed_by(one), waits)) == [("StageSucceeded", "elicit is done, 5 rows")]
+
+
+def test_stages_that_begin_to_wait_for_different_things_are_told_one_by_one() -> None:
+    run, first = started()
+    jobs = [as_seen(m, JobState.WAITING, waits=words) for m, words in zip(first.create, (NO_GPU, NO_IMAGE), strict=True)]
+    assert told(look(run, *jobs)) == [("Waiting", f"elicit: {NO_GPU}"), ("Waiting", f"evaluate-base: {NO_IMAGE}")]
 
 
 def test_stages_that_are_reused_are_told_in_one_event() -> None:

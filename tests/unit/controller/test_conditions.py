@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from rehearsal.api.messages import Progress
-from rehearsal.api.status import RunStatus
+from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.controller.conditions import of_run
 from rehearsal.controller.jobs import JobState
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.plan import Plan, decide
@@ -14,6 +15,7 @@ from rehearsal.controller.progress import in_words
 from tests.unit.worlds import NOON, a_platform, a_run, a_spec, as_seen, pinned, preflight_done, sealed_by
 
 PLATFORM = a_platform()
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 
 
 def look(run: Run, *jobs: object, minutes: float = 0) -> Plan:
@@ -25,6 +27,13 @@ def started() -> tuple[Run, Plan]:
     run = replace(run, status=pinned(run))
     plan = look(run)
     return replace(run, status=plan.status), plan
+
+
+def said(status: RunStatus) -> tuple[str, str]:
+    condition = status.condition("Reconciling")
+    assert condition
+    assert condition.status == "True"
+    return condition.reason, condition.message
 
 
 def true(status: RunStatus) -> set[str]:
@@ -40,9 +49,49 @@ def test_stages_at_work_are_named_and_then_those_that_wait() -> None:
 def test_a_run_whose_every_job_waits_says_why_in_its_condition() -> None:
     run, first = started()
     plan = look(run, *[as_seen(m, JobState.WAITING, waits="Kueue: quota is used up") for m in first.create])
-    condition = plan.status.condition("Reconciling")
-    assert condition
-    assert (condition.status, condition.reason, condition.message) == ("True", "Waiting", "elicit: Kueue: quota is used up")
+    assert said(plan.status) == ("Waiting", "elicit: Kueue: quota is used up")
+
+
+def test_a_stage_that_waits_beside_one_at_work_is_told_with_its_words() -> None:
+    run, first = started()
+    works, waits = first.create
+    status = look(run, as_seen(works), as_seen(waits, JobState.WAITING, waits=NO_GPU)).status
+    assert said(status) == ("Running", f"elicit; evaluate-base waits: {NO_GPU}")
+    assert status.summary == "elicit; evaluate-base: Waiting"
+    status = look(run, as_seen(works, JobState.WAITING, waits=NO_GPU), as_seen(waits)).status
+    assert said(status) == ("Running", f"evaluate-base; elicit waits: {NO_GPU}")
+    assert status.summary == "evaluate-base; elicit: Waiting"
+
+
+def test_a_stage_whose_job_was_made_a_moment_ago_is_not_told_to_wait_beside_one_at_work() -> None:
+    run, first = started()
+    works, fresh = first.create
+    status = look(run, as_seen(works), as_seen(fresh, JobState.WAITING)).status
+    assert said(status) == ("Running", "elicit, evaluate-base")
+    assert status.summary == "elicit"
+
+
+def test_a_stage_that_waits_for_another_run_is_told_in_a_sentence() -> None:
+    run, first = started()
+    works, waits = first.create
+    jobs = as_seen(works), as_seen(waits, JobState.WAITING, waits="waits for run early, which computes this stage")
+    assert said(look(run, *jobs).status)[1] == "elicit; evaluate-base waits for run early, which computes this stage"
+
+
+def test_each_stage_that_waits_beside_others_is_told_and_the_tables_cell_stays_short() -> None:
+    at_work = [StageStatus(name=f"judge-{c}", state=State.RUNNING) for c in "abc"]
+    held = [StageStatus(name=f"respond-{c}", state=State.WAITING, message=f"no {c}") for c in "xyz"]
+    status = of_run(RunStatus(stages=at_work + held), a_run(), (), NOON, True)
+    assert said(status)[1] == "judge-a, judge-b, judge-c; respond-x waits: no x; respond-y waits: no y; respond-z waits: no z"
+    assert status.summary == "judge-a, judge-b and 1 more; respond-x, respond-y and 1 more: Waiting"
+
+
+def test_stages_of_the_longest_names_fit_the_tables_cell() -> None:
+    at_work = [StageStatus(name=f"respond-{c * 32}", state=State.RUNNING) for c in "abc"]
+    held = [StageStatus(name=f"judge-{c * 32}", state=State.WAITING, message=NO_GPU) for c in "xyz"]
+    status = of_run(RunStatus(stages=at_work + held), a_run(), (), NOON, True)
+    assert status.summary == f"respond-{'a' * 32}, respond-{'b' * 32} and 1 more; 3 more: Waiting"
+    RunStatus.model_validate(status.model_dump())
 
 
 @pytest.mark.fault(21)
