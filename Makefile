@@ -99,7 +99,7 @@ bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 
 	@$(RUN)/python -m tests.bench.control --runs 10 100 1000
 
 .PHONY: e2e
-e2e: $(ENVIRONMENT) tools ## the product on a real cluster, KUBECONFIG's or make cluster's: images, chart, run, faults; three quarters of an hour
+e2e: $(ENVIRONMENT) tools ## the product on a real cluster, KUBECONFIG's or make cluster's: images, chart, run, faults; about an hour
 	@$(RUN)/pytest tests/e2e/test_quickstart.py tests/e2e/test_gitops.py tests/e2e/test_faults.py tests/e2e/test_bad_input.py -m cluster -n 0 -v -s
 
 .PHONY: snapshots

@@ -7,14 +7,16 @@ import pytest
 
 from tests.e2e import bucket, install
 from tests.e2e.bucket import Bucket
-from tests.e2e.cluster import Cluster, open_cluster
+from tests.e2e.cluster import Cluster, Manifest, open_cluster
 from tests.e2e.images import Images, prepare
 from tests.e2e.install import Installed
 from tests.e2e.notes import Notes
 from tests.e2e.runs import NAMESPACE, QUICKSTART, Run, quickstart
 from tests.e2e.story import carried_out
+from tests.e2e.wrong import GPUS, NO_PULL
 
 CRD = "reconstructionruns.rehearsal.dev"
+NAMESPACES = (install.SYSTEM, GPUS, NO_PULL, NAMESPACE, install.BARE, bucket.NAMESPACE)
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +28,13 @@ def notes() -> Iterator[Notes]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """The cluster, up."""
-    return open_cluster()
+def cluster() -> Iterator[Cluster]:
+    """The cluster, up, with nothing of an earlier session on it. `E2E_KEEP` leaves what this one makes, to look at."""
+    cluster = open_cluster()
+    _clear(cluster)
+    yield cluster
+    if not os.environ.get("E2E_KEEP"):
+        _clear(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -38,29 +44,19 @@ def images(cluster: Cluster) -> Images:
 
 
 @pytest.fixture(scope="session")
-def store(cluster: Cluster, images: Images) -> Iterator[Bucket]:
+def store(cluster: Cluster, images: Images) -> Bucket:
     """The bucket, with the quickstart's inputs in it."""
     made = install.store(cluster, images)
     made.upload(QUICKSTART / "store" / "inputs", "inputs")
-    yield made
-    if not _keep():
-        install.remove(cluster, (bucket.NAMESPACE, NAMESPACE, install.BARE))
+    return made
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster, images: Images, store: Bucket) -> Iterator[Installed]:
-    """The operator, in its pod. A definition that somebody else has installed is left as it is."""
-    theirs = _definition(cluster) not in ("", install.RELEASE)
+def installed(cluster: Cluster, images: Images, store: Bucket) -> Installed:
+    """The operator, in its pod. A definition that is there is somebody else's, and is left as it is."""
     release = Installed(cluster, images)
-    try:
-        release.apply({"crds": {"install": not theirs}})
-        yield release
-    finally:
-        if not _keep():
-            release.remove()
-            install.remove(cluster, [install.SYSTEM])
-            if not theirs:
-                cluster.kubectl("delete", "crd", CRD, "--ignore-not-found", "--timeout=60s")
+    release.apply({"crds": {"install": not _definition(cluster)}})
+    return release
 
 
 @pytest.fixture(scope="session")
@@ -69,13 +65,13 @@ def finished(cluster: Cluster, installed: Installed, store: Bucket, notes: Notes
     return carried_out(Run(cluster, quickstart()), notes)
 
 
-def _definition(cluster: Cluster) -> str:
-    """Whose release the definition is part of: nothing where there is none, a dash where it is nobody's."""
-    found = cluster.get("crd", CRD, "default")
-    annotations = found.get("metadata", {}).get("annotations") or {}
-    return str(annotations.get("meta.helm.sh/release-name", "-")) if found else ""
+def _clear(cluster: Cluster) -> None:
+    """Remove the namespaces of a session, and the definition if it is ours: a release has nothing else outside of them."""
+    install.remove(cluster, NAMESPACES)
+    annotations = _definition(cluster).get("metadata", {}).get("annotations") or {}
+    if annotations.get("meta.helm.sh/release-name") == install.RELEASE:
+        cluster.kubectl("delete", "crd", CRD, "--timeout=60s")
 
 
-def _keep() -> bool:
-    """Whether a session leaves everything where it is, for the next one to go on with."""
-    return bool(os.environ.get("E2E_KEEP"))
+def _definition(cluster: Cluster) -> Manifest:
+    return cluster.get("crd", CRD, "default")

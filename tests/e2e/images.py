@@ -44,7 +44,8 @@ def prepare(cluster: Cluster) -> Images:
     given = os.environ.get("E2E_IMAGES")
     images = Images(given.rstrip("/")) if given else Images()
     if cluster.one_node and not given:
-        subprocess.run([shutil.which("make") or "make", "images", "VARIANT=cpu"], cwd=ROOT, check=True)
+        command = [shutil.which("make") or "make", "images", "PREFIX=docker.io/rehearsal", "VARIANT=cpu"]
+        subprocess.run(command, cwd=ROOT, check=True)
         for image in OURS:
             node.load(images.name(image))
     if cluster.one_node:

@@ -1,7 +1,6 @@
 """What an administrator does before the first run: namespaces, credentials, the store's server, the chart."""
 
 import secrets
-from base64 import b64decode
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,10 +31,6 @@ class Installed:
         values = merged(self._images.values(), values)
         self._helm("upgrade", self.name, str(CHART), "--install", *files, *options, values=values)
         rollout(self.cluster, self.name, self.namespace)
-
-    def remove(self) -> None:
-        """Uninstall it. The definition stays, and with it every run."""
-        self._helm("uninstall", self.name, "--ignore-not-found")
 
     def operator(self) -> Manifest:
         """Return the operator's pod."""
@@ -71,21 +66,14 @@ def store(cluster: Cluster, images: Images) -> Bucket:
     """Start the S3 server, make the bucket in it, and give its credentials to the workers of the runs' namespace."""
     for name in (bucket.NAMESPACE, NAMESPACE, BARE):
         namespace(cluster, name)
-    made = Bucket(cluster, _known(cluster) or bucket.credentials(secrets.token_hex(8), secrets.token_hex(16)))
+    made = Bucket(cluster, bucket.credentials(secrets.token_hex(8), secrets.token_hex(16)))
     cluster.apply(made.secret(bucket.NAMESPACE), made.secret(NAMESPACE), *bucket.server(images.name("e2e-s3")))
     rollout(cluster, bucket.SERVICE, bucket.NAMESPACE)
     with made.reached() as s3:
-        if BUCKET not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
-            s3.create_bucket(Bucket=BUCKET)
+        s3.create_bucket(Bucket=BUCKET)
     return made
 
 
 def remove(cluster: Cluster, namespaces: Iterable[str]) -> None:
     """Delete namespaces with all that is in them."""
     cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=180s", timeout=200)
-
-
-def _known(cluster: Cluster) -> Manifest:
-    """The credentials of a server that is there already."""
-    data = cluster.get("secret", bucket.SECRET, bucket.NAMESPACE).get("data") or {}
-    return {key: b64decode(value).decode() for key, value in data.items()}

@@ -115,7 +115,7 @@ def test_the_engine_s_pod_is_evicted_in_judge(cluster: Cluster, run: Run, commit
 
 def test_the_kubelet_is_away_for_a_minute(cluster: Cluster, run: Run, commits: Commits, told: Told) -> None:
     _own(cluster)
-    before = uids(run.pods_at_work("judge-base"))
+    before = uids(run.works_on("judge-base"))
     cluster.part("kubelet", "stop")
     a_minute_passes()
     cluster.part("kubelet", "start")
@@ -199,7 +199,7 @@ def test_a_run_deleted_at_work_leaves_no_child_and_all_that_it_stored(
 
 
 def _python(cluster: Cluster, pod: str, program: str) -> str:
-    return cluster.exec(NAMESPACE, pod, "engine", "python", "-I", "-S", "-c", program)
+    return cluster.exec(NAMESPACE, pod, "engine", "python3", "-I", "-S", "-c", program)
 
 
 def _ended(job: dict) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tests.e2e.bucket import Bucket
 from tests.e2e.cluster import Cluster, Manifest
 from tests.e2e.images import Images
-from tests.e2e.install import BARE, Installed, namespace, remove
+from tests.e2e.install import BARE, Installed, namespace
 from tests.e2e.runs import NAMESPACE, Run, merged, quickstart
 
 GPU = "example.com/gpu"
@@ -61,12 +61,9 @@ class Place:
             self.devices("1")
 
     def restore(self) -> None:
-        """Undo it."""
+        """Have the node as it was. The namespaces go with the session's."""
         if self.cluster.one_node:
             self.devices(None)
-        for operator in self.operators.values():
-            operator.remove()
-        remove(self.cluster, self.operators)
 
     def devices(self, count: str | None) -> None:
         """Have the node offer so many devices."""

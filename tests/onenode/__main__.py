@@ -35,6 +35,7 @@ def _carry_out(arguments: argparse.Namespace) -> None:
     elif arguments.verb == "down":
         print("\n".join(f"removed {thing}" for thing in cluster.down()) or "there is no cluster")
     elif arguments.verb == "load":
+        cluster.check_up()
         for name in arguments.names:
             print(f"{images.load(name)} is on the node")
     else:

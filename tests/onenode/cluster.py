@@ -46,8 +46,16 @@ def down() -> list[str]:
         return [*removed, *remains.unmount(), *remains.remove_cgroups(), *network.disconnect(), *machine.restore()]
 
 
+def check_up() -> None:
+    """Raise Unfit where there is no cluster, or none that is ours to act on."""
+    machine.check_rights()
+    if not Daemon("containerd").pid():
+        raise machine.Unfit("there is no cluster: 'make cluster' starts it")
+
+
 def start(name: str) -> None:
     """Start the kubelet or the API server again."""
+    check_up()
     if name == "kubelet":
         node.start_kubelet()
     else:
@@ -56,6 +64,7 @@ def start(name: str) -> None:
 
 def stop(name: str) -> None:
     """End the kubelet or the API server: pods go on without."""
+    check_up()
     _stop("kubelet" if name == "kubelet" else "kube-apiserver")
 
 

@@ -16,11 +16,11 @@ from tests.tools import tool
 
 PAUSE = "rehearsal.dev/pause:1"
 TOOLS = {
-    "buildah": (["inspect", "--type=image", "--format={{.FromImageID}}"], ["push", "--quiet"]),
-    "podman": (["image", "inspect", "--format={{.Id}}"], ["push", "--quiet"]),
     "docker": (["image", "inspect", "--format={{.Id}}"], ["save"]),
+    "podman": (["image", "inspect", "--format={{.Id}}"], ["push", "--quiet"]),
+    "buildah": (["inspect", "--type=image", "--format={{.FromImageID}}"], ["push", "--quiet"]),
 }
-"""How each is asked for the digest of an image, and how it writes one."""
+"""How each is asked for the digest of an image, and how it writes one; in the order in which `make images` builds with them."""
 
 
 class Unknown(Exception):
@@ -33,13 +33,12 @@ def is_served() -> bool:
 
 
 def provide(name: str, program: Path) -> None:
-    """Put an image of one program on the node, unless one of that name is there."""
-    if name not in _on_node():
-        _check(_ctr("images", "import", "-", input=archive(name, program)), name)
+    """Put an image of one program on the node, in the place of any that has its name."""
+    _check(_ctr("images", "import", "-", input=archive(name, program)), name)
 
 
 def load(name: str) -> str:
-    """Bring an image that buildah, podman or docker holds to the node, unless it is there, and return its full name.
+    """Bring an image that docker, podman or buildah holds to the node, unless it is there, and return its full name.
 
     It goes through a pipe, and is on the node once, unpacked: what was only needed to unpack it is dropped.
     """
@@ -51,9 +50,9 @@ def load(name: str) -> str:
     destination = [] if program == "docker" else [f"docker-archive:/dev/stdout:{full}"]
     with subprocess.Popen([program, *TOOLS[program][1], name, *destination], stdout=subprocess.PIPE) as archive:
         imported = _ctr("images", "import", "--local", "--discard-unpacked-layers", "-", stdin=archive.stdout)
+    _check(imported, name)  # before the writer: who is not read to the end cannot write to the end
     if archive.returncode:
         raise RuntimeError(f"{program} could not write {name}")
-    _check(imported, name)
     return full
 
 
@@ -66,13 +65,19 @@ def full_name(name: str) -> str:
 
 
 def _holder(name: str) -> tuple[str, str]:
-    """Return the container tool that holds the image, and the image's digest."""
+    """Return the first container tool that works here and holds the image, and the image's digest."""
     for program, (inspect, _) in TOOLS.items():
-        if shutil.which(program):
-            done = subprocess.run([program, *inspect, name], check=False, capture_output=True, text=True)
-            if done.returncode == 0:
-                return program, f"sha256:{done.stdout.strip().removeprefix('sha256:')}"
+        if _said(program, "info") and (digest := _said(program, *inspect, name)):
+            return program, f"sha256:{digest.removeprefix('sha256:')}"
     raise Unknown(f"no image {name} in {', '.join(TOOLS)}: 'make images' makes Rehearsal's")
+
+
+def _said(program: str, *arguments: str) -> str:
+    """Return what a container tool answers: nothing where it is not there, does not work or does not know."""
+    if not shutil.which(program):
+        return ""
+    done = subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
+    return "" if done.returncode else done.stdout.strip()
 
 
 def _on_node() -> dict[str, str]:
