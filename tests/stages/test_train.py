@@ -102,6 +102,21 @@ def test_a_run_killed_twice_goes_on_from_its_last_sealed_checkpoint_exactly(
     assert killed.steps == pytest.approx(expected, rel=EXACT)
 
 
+@pytest.mark.fault(60)
+def test_a_run_killed_between_its_export_and_its_seal_exports_again_and_seals_the_same(tmp_path: Path, model: Path) -> None:
+    """Killed there it leaves what a whole run leaves, less the seal."""
+    killed = train_run(tmp_path, model, ROWS[:16], checkpointMinutes=0.0001)
+    assert killed.run()[0] == ExitCode.DONE, (tmp_path / "log").read_text()[-3000:]
+    sealed = killed.output.sealed()
+    (made,) = tmp_path.rglob("train/*/manifest.json")
+    made.unlink()
+    assert killed.output.manifest() is None
+
+    assert killed.run()[0] == ExitCode.DONE, (tmp_path / "log").read_text()[-3000:]
+    assert killed.output.sealed() == sealed
+    assert len(killed.steps) < sealed.facts["steps"]
+
+
 @pytest.mark.fault(56)
 def test_a_loss_that_is_not_finite_stops_the_run_and_nothing_is_exported(tmp_path: Path) -> None:
     broken = train_run(tmp_path, make_model(tmp_path / "model", poison=True), ROWS[:16], packing=False)

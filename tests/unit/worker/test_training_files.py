@@ -78,6 +78,32 @@ def test_a_silent_end_among_several_nodes_may_be_anothers_unless_torchrun_itself
     assert ("out of host memory" in str(end)) == (reason == "RankKilled")
 
 
+@pytest.mark.fault(42)
+def test_a_device_without_memory_is_a_refusal_with_the_numbers_and_what_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3e9, 80e9))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 76e9)
+    on_a_rank.report(tmp_path / "events", torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 5)
+    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1)
+    assert (end.code, end.reason) == (ExitCode.REFUSED, "OutOfMemory")
+    assert str(end).startswith(
+        "GPU 5 ran out of memory: 3.0 of 80.0 GB were free, tensors took 76.0 GB at the peak. Use more ranks"
+    )
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize(
+    "words", ["device-side assert triggered", "uncorrectable ECC error encountered", "unspecified launch failure"]
+)
+def test_a_device_that_failed_ends_the_process_for_another_pod_to_go_on(tmp_path: Path, words: str) -> None:
+    error = torch.AcceleratorError(f"CUDA error: {words}\nCUDA kernel errors might be asynchronously reported")
+    on_a_rank.report(tmp_path / "events", error, 2)
+    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1)
+    assert (end.code, end.reason) == (ExitCode.DEVICE, "DeviceUnusable")
+    assert str(end) == f"the device of rank 2 is unusable: CUDA error: {words}"
+
+
 def test_what_nccl_says_of_the_cause_is_told_with_what_failed() -> None:
     """The text is as torch builds it: what failed, what such an error may be, and what went wrong."""
     happened = "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled system error (run with NCCL_DEBUG=INFO for details)"
