@@ -1,4 +1,6 @@
-"""A cluster without accelerators, by the values that the chart ships for one. The e2e, which uses them, sees that they suffice."""
+"""A cluster without accelerators, by the values that the chart ships for one. The e2e
+runs on them, with an operator that asks for less.
+"""
 
 import json
 from decimal import Decimal

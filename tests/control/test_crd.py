@@ -121,7 +121,7 @@ def test_kubectl_explain_teaches(served: Plane, path: str, words: str) -> None:
 def test_a_table_of_runs_shows_stage_progress_time_left_cost_readiness_and_why(served: Plane, namespace: str) -> None:
     served.kubectl("create", "-n", namespace, "-f", "-", input=yaml.safe_dump(whole()))
     since = {"last_transition_time": NOON, "observed_generation": 1}
-    condition = Condition(type="Ready", status="False", reason="Running", message="elicit-1; train waits: no GPU", **since)
+    condition = Condition(type="Ready", status="False", reason="Running", message="elicit-1; waiting: train (no GPU)", **since)
     status = RunStatus(conditions=[condition], stages=[StageStatus(name="elicit-1")], progress=42).wire()
     status |= {"summary": "elicit-1 (3 of 9)", "remaining": "2 h", "usage": {"gpuHours": 1.5}}
     path = f"/apis/rehearsal.dev/v1alpha1/namespaces/{namespace}/reconstructionruns/whole/status"
@@ -129,7 +129,7 @@ def test_a_table_of_runs_shows_stage_progress_time_left_cost_readiness_and_why(s
     header, row = served.kubectl("get", "recon", "-n", namespace).splitlines()
     assert header.split() == ["NAME", "STAGE", "PROGRESS", "ETA", "GPU-H", "READY", "AGE", "MESSAGE"]
     assert row.split()[:10] == ["whole", "elicit-1", "(3", "of", "9)", "42", "2", "h", "1.5", "False"]
-    assert row.split(maxsplit=11)[11] == "elicit-1; train waits: no GPU"
+    assert row.split(maxsplit=11)[11] == "elicit-1; waiting: train (no GPU)"
 
 
 def test_runs_are_found_by_queue_and_by_store(served: Plane, namespace: str) -> None:

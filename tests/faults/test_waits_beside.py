@@ -44,7 +44,7 @@ async def test_a_member_without_room_is_told_while_another_answers_and_answers_w
     await until(world, State.RUNNING, "respond-base")
     await wait(world, MINUTE)
     for _ in range(3):
-        assert said(world) == ("Running", f"respond-base; respond-peer waits: {NO_GPU}")
+        assert said(world) == ("Running", f"respond-base; waiting: respond-peer ({NO_GPU})")
         assert world.status().summary == "respond-base; respond-peer: Waiting"
         assert waits_told(world) == [f"respond-peer: {NO_GPU}"]
         await wait(world, 5 * MINUTE)

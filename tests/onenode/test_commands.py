@@ -9,7 +9,7 @@ from tests.onenode import daemons, machine
 from tests.onenode.__main__ import main
 
 COMMANDS = pytest.mark.parametrize(
-    "command", ["apiserver start", "apiserver stop", "kubelet stop", "load rehearsal/operator:0.1.0"]
+    "command", ["apiserver start", "apiserver stop", "kubelet start", "kubelet stop", "load rehearsal/operator:0.1.0"]
 )
 
 

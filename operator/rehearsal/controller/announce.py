@@ -57,7 +57,8 @@ def _waits(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
     begun: dict[str, list[str]] = {}
     for stage in after.stages:
         earlier = before.stage(stage.name)
-        if held_up(stage) and not (earlier and held_up(earlier)):
+        tried_again = earlier is not None and earlier.attempt < stage.attempt  # told as AttemptFailed, with the same words
+        if held_up(stage) and not tried_again and not (earlier and held_up(earlier)):
             begun.setdefault(stage.message, []).append(stage.name)
     for words, names in begun.items():
         yield "Normal", "Waiting", f"{', '.join(names)}: {words}"

@@ -41,14 +41,15 @@ async def watch(seen: Seen, namespaces: Sequence[str], started: Callable[[], Non
         for task in done:
             task.result()
     finally:
-        await end_watchers()
+        await _end_watchers()
 
 
-async def end_watchers() -> None:
+async def _end_watchers() -> None:
     """Cancel kopf's watchers, and wait until they are gone; what else it runs ends with the loop.
 
     `kopf.run_tasks` leaves the others alone when one fails. When the loop's end cancels them together with the tasks by which
-    kopf tells them to pause, they take it for a pause, and watch on: the process would not end.
+    kopf tells them to pause, they take it for a pause, and watch on: the process would not end. Their name is kopf's own; a test
+    says when it changes.
     """
     watchers = [task for task in asyncio.all_tasks() if task.get_name().startswith("watcher for ")]
     for task in watchers:

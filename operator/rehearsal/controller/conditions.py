@@ -60,12 +60,8 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime
     if held and all(stage.state is State.WAITING for stage in at_work):
         return _set(status, run, {"Reconciling"}, "Waiting", f"{held[0].name}: {held[0].message}", now)
     works = ", ".join(stage.name for stage in at_work if stage not in held) or "next stage"
-    return _set(status, run, {"Reconciling"}, "Running", "; ".join([works, *map(_waits, held)]), now)
-
-
-def _waits(stage: StageStatus) -> str:
-    """What a stage waits for, as a sentence: some words are one already."""
-    return f"{stage.name} {stage.message}" if stage.message.startswith("waits ") else f"{stage.name} waits: {stage.message}"
+    waits = ", ".join(f"{stage.name} ({stage.message})" for stage in held)
+    return _set(status, run, {"Reconciling"}, "Running", f"{works}; waiting: {waits}" if waits else works, now)
 
 
 def _overdue(stages: list[StageStatus], jobs: tuple[JobView, ...], now: datetime) -> tuple[str, str] | None:

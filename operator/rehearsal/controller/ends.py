@@ -45,6 +45,13 @@ def dead(pods: Pods) -> list[Mapping[str, Any]]:
     return sorted(_terminated(pods), key=lambda ended: str(ended.get("finishedAt") or ""))
 
 
+def refusal(pods: Pods) -> str:
+    """Return why the kubelet failed a pod whose containers say nothing: it had no device or no room for it after all."""
+    statuses = (pod["status"] for pod in pods)
+    told = (f"{status['reason']}: {status.get('message', '')}" for status in statuses if _failed_for_a_reason(status))
+    return next(told, "")
+
+
 def at_work(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod has not ended yet, be it that it is on its way out."""
     return pod["status"].get("phase") in ("Pending", "Running")
@@ -62,6 +69,10 @@ def _terminated(pods: Pods) -> Iterator[Mapping[str, Any]]:
                 ended = (container.get("state") or {}).get("terminated")
                 if ended and (container["name"] == MAIN or ended.get("exitCode")):
                     yield _as_evicted(pod, ended)
+
+
+def _failed_for_a_reason(status: Mapping[str, Any]) -> bool:
+    return status.get("phase") == "Failed" and bool(status.get("reason"))
 
 
 def _as_evicted(pod: Mapping[str, Any], ended: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
-from rehearsal.controller.ends import at_work, cause, disrupted, last_word, word
+from rehearsal.controller.ends import at_work, cause, disrupted, last_word, refusal, word
 from rehearsal.controller.waiting import why_waiting
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
@@ -43,8 +43,8 @@ class JobView:
 
     `whole`: its pods begin and fail together, and none is replaced. `ended_by`: the reason that Kubernetes gives for its failure.
     `hopeless`: the cluster would go on trying, and it counts as failed. `lacks`: a container waits for an image or a Secret.
-    `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from `activated_at` on, when it was let run.
-    `started_at`: when a node took its first pod, and devices were held.
+    `gone`: no pod of it is left. `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from
+    `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and devices were held.
     """
 
     name: str
@@ -61,6 +61,7 @@ class JobView:
     created_at: str = ""
     deleting: bool = False
     lacks: bool = False
+    gone: bool = False
     hopeless: bool = False
     whole: bool = False
     ended_by: str = ""
@@ -102,10 +103,11 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         **_identity(job),
         state=JobState.FAILED if crashes else state,
         lacks=any(map(_lacks, pods)),
+        gone=not pods,
         hopeless=bool(crashes),
         whole=whole,
         ended_by=failed.get("reason", ""),
-        why=crashes or failed.get("message", ""),
+        why=crashes or ("" if dead else refusal(pods)) or failed.get("message", ""),
         waits=await why_waiting(cluster, job, pods, now) if words and state.live else "",
         exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
         termination=_word(pods, state, dead if whole else None),
@@ -144,7 +146,8 @@ def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]], 
     if ended and not any(at_work(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods):
         return JobState.COMPLETE if "Complete" in conditions else JobState.FAILED
     ending = ended or "FailureTarget" in conditions
-    return JobState.RUNNING if ending or sum(map(_started, pods)) >= needed else JobState.WAITING
+    begun = any(map(_started, pods)) and sum(map(_taken, pods)) >= needed
+    return JobState.RUNNING if ending or begun else JobState.WAITING
 
 
 def _word(pods: Sequence[Mapping[str, Any]], state: JobState, first: Mapping[str, Any] | None) -> Termination | None:
@@ -160,6 +163,11 @@ def _started(pod: Mapping[str, Any]) -> bool:
         return True
     first = _containers(pod, "initContainerStatuses")
     return not _lacks(pod) and any("running" in state or "terminated" in state for state in first)
+
+
+def _taken(pod: Mapping[str, Any]) -> bool:
+    """Whether a node has taken a pod, and can start it."""
+    return _started(pod) or ("startTime" in pod["status"] and not _lacks(pod))
 
 
 def _lacks(pod: Mapping[str, Any]) -> bool:

@@ -100,8 +100,8 @@ def why_failed(job: JobView) -> str:
     if job.exit_code is not None:
         hint = HINTS.get(job.exit_code, "ended early")
         return f"exit code {job.exit_code}: {hint}" if job.whole else f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
-    gone = "its pods are gone without a word: deleted, or lost with their node. " if job.ended_by == "BackoffLimitExceeded" else ""
-    return f"{gone}{job.why}"[:1024]
+    lost = job.gone and job.ended_by == "BackoffLimitExceeded"
+    return ("its pods are gone without a word: deleted, or lost with their node. " * lost + job.why)[:1024]
 
 
 def again(entry: StageStatus) -> StageStatus:

@@ -14,9 +14,10 @@ async def why_waiting(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[M
     """Return one line, or nothing when there is nothing to say."""
     metadata = job["metadata"]
     if pods:
-        # A pod that has no node holds up those that do: its words first.
+        # A pod that has no node holds up those that do, and one that its kubelet cannot start those that are starting.
         statuses = [pod["status"] for pod in pods]
-        return next(filter(None, (*map(_of_scheduler, statuses), *map(_of_containers, statuses))), "")
+        words = (name(status) for name in (_of_scheduler, _of_kubelet, _of_start) for status in statuses)
+        return next(filter(None, words), "")
     if (job.get("spec") or {}).get("suspend"):
         return await _of_queue(cluster, metadata["namespace"], metadata["uid"])
     if _age(metadata, now) < SETTLES_SECONDS:
@@ -32,15 +33,21 @@ def _of_scheduler(status: Mapping[str, Any]) -> str:
     return next((str(condition.get("message") or condition.get("reason") or "") for condition in unplaced), "")
 
 
-def _of_containers(status: Mapping[str, Any]) -> str:
-    """What a pod's containers wait for: the kubelet's message, or the init container that is at work."""
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-        state = container.get("state") or {}
-        if (state.get("waiting") or {}).get("message"):
-            return f"{state['waiting'].get('reason')}: {state['waiting']['message']}"
-        if status.get("phase") == "Pending" and "running" in state and not container.get("started"):
-            return f"{container['name']} is starting"
-    return ""
+def _of_kubelet(status: Mapping[str, Any]) -> str:
+    waits = (state["waiting"] for _, state in _containers(status) if (state.get("waiting") or {}).get("message"))
+    return next((f"{waiting.get('reason')}: {waiting['message']}" for waiting in waits), "")
+
+
+def _of_start(status: Mapping[str, Any]) -> str:
+    """The init container that is at work."""
+    begun = (c["name"] for c, state in _containers(status) if "running" in state and not c.get("started"))
+    return next((f"{name} is starting" for name in begun), "") if status.get("phase") == "Pending" else ""
+
+
+def _containers(status: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The containers of a pod, init containers first, each with its state."""
+    found = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
+    return [(container, container.get("state") or {}) for container in found]
 
 
 async def _of_queue(cluster: Cluster, namespace: str, uid: str) -> str:

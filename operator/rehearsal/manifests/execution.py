@@ -6,6 +6,7 @@ from rehearsal.pipeline.fingerprint import digest
 from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
 DIGITS = 16
+"""Enough to tell two apart that stand side by side."""
 
 
 def execution_digest(spec: RunSpec, stage: Stage, platform: Platform) -> str:

@@ -56,10 +56,10 @@ def test_a_stage_that_waits_beside_one_at_work_is_told_with_its_words() -> None:
     run, first = started()
     works, waits = first.create
     status = look(run, as_seen(works), as_seen(waits, JobState.WAITING, waits=NO_GPU)).status
-    assert said(status) == ("Running", f"elicit; evaluate-base waits: {NO_GPU}")
+    assert said(status) == ("Running", f"elicit; waiting: evaluate-base ({NO_GPU})")
     assert status.summary == "elicit; evaluate-base: Waiting"
     status = look(run, as_seen(works, JobState.WAITING, waits=NO_GPU), as_seen(waits)).status
-    assert said(status) == ("Running", f"evaluate-base; elicit waits: {NO_GPU}")
+    assert said(status) == ("Running", f"evaluate-base; waiting: elicit ({NO_GPU})")
     assert status.summary == "evaluate-base; elicit: Waiting"
 
 
@@ -71,18 +71,11 @@ def test_a_stage_whose_job_was_made_a_moment_ago_is_not_told_to_wait_beside_one_
     assert status.summary == "elicit"
 
 
-def test_a_stage_that_waits_for_another_run_is_told_in_a_sentence() -> None:
-    run, first = started()
-    works, waits = first.create
-    jobs = as_seen(works), as_seen(waits, JobState.WAITING, waits="waits for run early, which computes this stage")
-    assert said(look(run, *jobs).status)[1] == "elicit; evaluate-base waits for run early, which computes this stage"
-
-
 def test_each_stage_that_waits_beside_others_is_told_and_the_tables_cell_stays_short() -> None:
     at_work = [StageStatus(name=f"judge-{c}", state=State.RUNNING) for c in "abc"]
     held = [StageStatus(name=f"respond-{c}", state=State.WAITING, message=f"no {c}") for c in "xyz"]
     status = of_run(RunStatus(stages=at_work + held), a_run(), (), NOON, True)
-    assert said(status)[1] == "judge-a, judge-b, judge-c; respond-x waits: no x; respond-y waits: no y; respond-z waits: no z"
+    assert said(status)[1] == "judge-a, judge-b, judge-c; waiting: respond-x (no x), respond-y (no y), respond-z (no z)"
     assert status.summary == "judge-a, judge-b and 1 more; respond-x, respond-y and 1 more: Waiting"
 
 

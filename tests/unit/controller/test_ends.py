@@ -130,6 +130,21 @@ async def test_a_drain_that_failed_a_job_is_known_when_the_pod_is_gone() -> None
     assert (view.disrupted, view.ended_by) == (1, "PodFailurePolicy")
 
 
+async def test_a_pod_that_its_node_refused_is_told_in_the_kubelets_words() -> None:
+    words = "Pod was rejected: Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu"
+    refused = pod("Failed", reason="UnexpectedAdmissionError", message=words)
+    assert (
+        why_failed(await seen(Canned(failed("BackoffLimitExceeded", "the limit"), refused))) == f"UnexpectedAdmissionError: {words}"
+    )
+
+
+async def test_a_pod_that_was_told_to_end_and_left_no_word_is_not_gone() -> None:
+    told = why_failed(
+        await seen(Canned(failed("BackoffLimitExceeded", "the limit"), pod("Failed", containerStatuses=[ended(143)])))
+    )
+    assert told == "the limit"
+
+
 async def test_pods_that_are_gone_and_left_no_word_are_told_to_be_gone() -> None:
     over = "Job has reached the specified backoff limit"
     told = why_failed(await seen(Together(failed("BackoffLimitExceeded", over))))

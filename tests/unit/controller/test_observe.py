@@ -145,6 +145,18 @@ async def test_a_training_works_when_all_its_nodes_do_and_until_then_it_waits() 
     assert (await seen(Together({}, node(0, "Running"), node(1, "Running")))).state is JobState.RUNNING
 
 
+async def test_a_training_that_has_all_its_nodes_starts_and_does_not_wait_until_one_of_them_lacks_its_image() -> None:
+    loading = {"name": "load-model", "started": False, "state": {"running": {}}}
+    first = node(0, "Pending") | {"status": {"phase": "Pending", "startTime": "now", "initContainerStatuses": [loading]}}
+    pulling = {"name": "load-model", "state": {"waiting": {"reason": "PodInitializing"}}}
+    second = node(1, "Pending") | {"status": {"phase": "Pending", "startTime": "now", "initContainerStatuses": [pulling]}}
+    view = await seen(Together({}, first, second))
+    assert (view.state, view.waits) == (JobState.RUNNING, "load-model is starting")
+    pulling["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    view = await seen(Together({}, first, second))
+    assert (view.state, view.waits) == (JobState.WAITING, "ImagePullBackOff: no such image")
+
+
 async def test_a_training_that_is_being_given_up_works_though_a_pod_of_it_is_gone() -> None:
     ending = {"conditions": [{"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy"}]}
     assert (await seen(Together(ending, node(0, "Running")))).state is JobState.RUNNING

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 import rehearsal
-from rehearsal.api.platform import Platform, Resources
+from rehearsal.api.platform import Platform
 from rehearsal.api.task import Task
 from rehearsal.cluster import fields
 from rehearsal.console.machine import defaults, on_cores, on_gpus
-from rehearsal.manifests.execution import execution_digest, supplies_digest
 from rehearsal.manifests.jobs import Order, build_job, job_name
 from rehearsal.manifests.rendezvous import build_service, service_name
 from rehearsal.pipeline.fingerprint import fingerprints
@@ -143,32 +142,6 @@ def test_a_pod_is_told_its_task_by_an_annotation() -> None:
 def test_labels_are_short_enough_for_kubernetes() -> None:
     labels = job_of(STAGES["judge-peer"])["metadata"]["labels"]
     assert all(len(value) <= 63 for value in labels.values())
-
-
-def test_execution_changes_with_the_knobs_that_do_not_change_the_output() -> None:
-    stage = STAGES["elicit"]
-    plain = execution_digest(parsed(), stage, GPU)
-    assert plain != execution_digest(parsed(queueName="gpu"), stage, GPU)
-    assert plain == execution_digest(parsed(mixture={"domainFraction": 0.5}), stage, GPU)
-    assert plain == execution_digest(parsed(), stage, GPU.model_copy(update={"deadline_seconds": 60}))
-
-
-def test_execution_changes_with_what_of_the_platform_places_such_a_pod_and_supplies_with_what_it_is_given() -> None:
-    small = Resources(cpu="1", memory="1Gi")
-    placed = {"engine_pod": ["elicit", "judge-peer"], "train_pod": ["train"], "cpu_stage": ["mix", "report"]}
-    for name, stages in placed.items():
-        changed = GPU.model_copy(update={name: small})
-        found = {
-            stage
-            for stage in STAGES
-            if execution_digest(SPEC, STAGES[stage], changed) != execution_digest(SPEC, STAGES[stage], GPU)
-        }
-        assert set(stages) <= found
-        assert not found & {stage for other in placed.keys() - {name} for stage in placed[other]}
-        assert supplies_digest(changed) == supplies_digest(GPU)
-    moved = GPU.model_copy(update={"images": GPU.images.model_copy(update={"inference": "registry.example/inference:2"})})
-    assert supplies_digest(moved) != supplies_digest(GPU)
-    assert all(execution_digest(SPEC, stage, moved) == execution_digest(SPEC, stage, GPU) for stage in STAGES.values())
 
 
 def test_one_machine_and_a_cluster_differ_only_in_the_platforms_values() -> None:
