@@ -117,7 +117,9 @@ def server(image: str) -> list[Manifest]:
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
     }
     ports = [{"port": PORT, "targetPort": PORT}]
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": labels, "ports": ports}}
+    # A store does not go with a kubelet: on a node that is not heard of no pod counts as ready, though it answers.
+    spec = {"selector": labels, "ports": ports, "publishNotReadyAddresses": True}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
     return [deployment, service]
 
 
