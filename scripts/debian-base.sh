@@ -12,15 +12,15 @@ command -v debootstrap >/dev/null || { echo "A base is made by debootstrap: apt-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "Making $name from Debian's packages (a minute)" >&2
-debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$work/root" >&2
-sources=$work/root/etc/apt/sources.list # debootstrap has written its mirror there; updates lie beside it
+debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$work/system" >&2
+sources=$work/system/etc/apt/sources.list # debootstrap has written its mirror there; updates lie beside it
 read -r _ mirror _ <"$sources"
 echo "deb $mirror bookworm-updates main" >>"$sources"
 echo "deb ${mirror%/debian}/debian-security bookworm-security main" >>"$sources"
-chroot "$work/root" sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy upgrade && apt-get clean' >&2
-rm -rf "$work"/root/{etc/resolv.conf,etc/hostname,var/lib/apt/lists/*,var/log/*,var/cache/*,usr/share/{doc,man,locale,info}/*}
-tar -C "$work/root" --numeric-owner -cf "$work/root.tar" .
-rm -rf "$work/root"
-printf 'FROM scratch\nADD root.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' >"$work/Dockerfile"
+chroot "$work/system" sh -c 'apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy upgrade && apt-get clean' >&2
+rm -rf "$work"/system/{etc/resolv.conf,etc/hostname,var/lib/apt/lists/*,var/log/*,var/cache/*,usr/share/{doc,man,locale,info}/*}
+tar -C "$work/system" --numeric-owner -cf "$work/system.tar" .
+rm -rf "$work/system"
+printf 'FROM scratch\nADD system.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' >"$work/Dockerfile"
 "$tool" build --tag "$name" "$work" >&2
 echo "$name"

@@ -10,7 +10,7 @@ from typing import Any
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
 from rehearsal.controller.ends import at_work, cause, disrupted, last_word, refusal, word
-from rehearsal.controller.waiting import why_waiting
+from rehearsal.controller.waiting import containers, why_waiting
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
 from rehearsal.pipeline.stage import Kind
@@ -161,8 +161,7 @@ def _started(pod: Mapping[str, Any]) -> bool:
     """Whether any container of a pod ever ran, and none of them waits for what only somebody can give."""
     if pod["status"].get("phase") != "Pending":
         return True
-    first = _containers(pod, "initContainerStatuses")
-    return not _lacks(pod) and any("running" in state or "terminated" in state for state in first)
+    return not _lacks(pod) and any("running" in state or "terminated" in state for _, state in containers(pod["status"]))
 
 
 def _taken(pod: Mapping[str, Any]) -> bool:
@@ -171,12 +170,7 @@ def _taken(pod: Mapping[str, Any]) -> bool:
 
 
 def _lacks(pod: Mapping[str, Any]) -> bool:
-    states = (*_containers(pod, "initContainerStatuses"), *_containers(pod, "containerStatuses"))
-    return any((state.get("waiting") or {}).get("reason") in LACKING for state in states)
-
-
-def _containers(pod: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    return [container.get("state") or {} for container in pod["status"].get(kind) or []]
+    return any((state.get("waiting") or {}).get("reason") in LACKING for _, state in containers(pod["status"]))
 
 
 def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:

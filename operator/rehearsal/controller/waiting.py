@@ -34,18 +34,18 @@ def _of_scheduler(status: Mapping[str, Any]) -> str:
 
 
 def _of_kubelet(status: Mapping[str, Any]) -> str:
-    waits = (state["waiting"] for _, state in _containers(status) if (state.get("waiting") or {}).get("message"))
+    waits = (state["waiting"] for _, state in containers(status) if (state.get("waiting") or {}).get("message"))
     return next((f"{waiting.get('reason')}: {waiting['message']}" for waiting in waits), "")
 
 
 def _of_start(status: Mapping[str, Any]) -> str:
     """The init container that is at work."""
-    begun = (c["name"] for c, state in _containers(status) if "running" in state and not c.get("started"))
+    begun = (c["name"] for c, state in containers(status) if "running" in state and not c.get("started"))
     return next((f"{name} is starting" for name in begun), "") if status.get("phase") == "Pending" else ""
 
 
-def _containers(status: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """The containers of a pod, init containers first, each with its state."""
+def containers(status: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return the containers of a pod, init containers first, each with its state."""
     found = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
     return [(container, container.get("state") or {}) for container in found]
 
