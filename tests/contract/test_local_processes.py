@@ -204,6 +204,7 @@ async def test_kill_9_of_the_command_leaves_nothing_and_the_next_one_goes_on_wit
         if "supervisor" in victims:
             supervisor = parent_of(main_of(notes))
             os.kill(process.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
             os.kill(supervisor, signal.SIGKILL)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

@@ -39,10 +39,29 @@ class Component:
                 raise RuntimeError(f"{self.log.stem} {'ended' if ended else f'is not ready after {seconds:.0f} s'}:\n{tail}")
             time.sleep(0.05)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program itself, such as SIGSTOP to make it hang and SIGCONT to let it go on."""
-        for pid in supervise.below({self._supervisor.pid}, supervise.process_table()):
+    def pause(self) -> None:
+        """Make the program hang, and return once it does: on a busy machine some of its threads go on for a while after SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+        self.wait_until(lambda: set(self.threads()) == {"T"}, 10)
+
+    def resume(self) -> None:
+        """Let a paused program go on."""
+        self._signal(signal.SIGCONT)
+
+    def threads(self) -> list[str]:
+        """Return the state of each of the program's threads, as proc(5) abbreviates it: `T` is stopped."""
+        states = []
+        for task in (task for pid in self._program() for task in Path(f"/proc/{pid}/task").iterdir()):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+        return states
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._program():
             os.kill(pid, number)
+
+    def _program(self) -> set[int]:
+        return supervise.below({self._supervisor.pid}, supervise.process_table())
 
     def kill(self) -> None:
         """End it at once, as a crash would. One that has ended is fine."""

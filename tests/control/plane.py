@@ -59,11 +59,11 @@ class ControlPlane(Access):
 
     def pause_api_server(self) -> None:
         """Make the API server hang: it accepts connections and answers nothing."""
-        self._api_server.signal(signal.SIGSTOP)
+        self._api_server.pause()
 
     def resume_api_server(self) -> None:
         """Let a paused API server go on."""
-        self._api_server.signal(signal.SIGCONT)
+        self._api_server.resume()
 
     def apply(self, manifests: Path | Sequence[Manifest]) -> None:
         """Apply as everywhere. The controllers start anew for new CRDs: the garbage collector looks for kinds every 30 s only."""

@@ -189,6 +189,17 @@ def test_a_paused_api_server_hangs(plane: Plane, namespace: str):
     assert plane.request("GET", path)["metadata"]["name"] == namespace
 
 
+def test_a_paused_server_hangs_with_all_its_threads_before_anything_is_asked_of_it(tmp_path: Path):
+    busy = "import threading\ndef spin():\n    while True: pass\nfor _ in range(20): threading.Thread(target=spin).start()\nspin()"
+    server = Component([sys.executable, "-c", busy], tmp_path / "server.log")
+    server.wait_until(lambda: len(server.threads()) == 21, 10)
+    for _ in range(20):
+        server.pause()
+        assert set(server.threads()) == {"T"}
+        server.resume()
+    server.kill()
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path):
     server = Component(["sh", "-c", "echo no such flag; exit 1"], tmp_path / "server.log")
     with pytest.raises(RuntimeError, match="server ended:\nno such flag"):
