@@ -13,6 +13,7 @@ variant=${VARIANT:-cpu}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 usual=$(sed -n 's/^ARG BASE=//p' images/operator/Dockerfile)
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot} # works without a runtime, in a container too
+export DOCKER_BUILDKIT=1                              # docker's older builder knows no mounts
 
 working() {
     for tool in docker podman buildah; do

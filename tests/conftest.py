@@ -1,14 +1,19 @@
-"""The control plane of a test session, started when a test asks for it; a namespace a test; and who plays its pods."""
+"""The control plane of a test session, started when a test asks for it; a namespace a test; who plays its pods; and no hurry."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.control.given import Plane, open_plane
 from tests.control.operator_process import Operator
 from tests.control.player import Player
+
+# By default an example that takes longer than 200 ms fails, as any may on a machine that others share.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def helm(*arguments: str, values: Manifest | None = None) -> str:
         capture_output=True,
         check=False,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, **_homes()},
     )
     if done.returncode:

@@ -104,21 +104,22 @@ async def test_a_release_uses_every_right_it_has_and_asks_for_no_other(
         nudge(plane, team)
         preflight = await player.pod_of("preflight")
         suspend(plane, team, preflight.job, True)
-        await eventually(lambda: ("kueue.x-k8s.io", "workloads", "list") in asked.rights, 20, "it asks Kueue why")
+        await eventually(lambda: ("kueue.x-k8s.io", "workloads", "list") in asked.rights, 60, "it asks Kueue why")
+        await player.gone(preflight)
         suspend(plane, team, preflight.job, False)
         for stage in ("preflight", "mix"):
             await all_goes_well(player)(await player.pod_of(stage))
         for train in await player.pods_of("train", 2):
             await player.run(train)
-        await eventually(lambda: ("", "pods/log", "get") in asked.rights, 20, "it reads how far training is")
+        await eventually(lambda: ("", "pods/log", "get") in asked.rights, 60, "it reads how far training is")
         plane.apply([a_short_run(team, **queued, suspend=True)])
         await player.gone(train)
         plane.apply([a_short_run(team, **queued, suspend=False)])
         async with player.playing(all_goes_well(player)):
             await wait_for(plane, team, "Complete")
-        await eventually(lambda: nudge(plane, other) or says_why(plane, other), 30, "it says why there are no pods")
+        await eventually(lambda: nudge(plane, other) or says_why(plane, other), 60, "it says why there are no pods")
         plane.kubectl("delete", "reconstructionrun/medical", f"--namespace={other}")
-        await eventually(lambda: operator.metric("rehearsal_reconciles_total", result="gone") >= 1, 10, "it knows")
+        await eventually(lambda: operator.metric("rehearsal_reconciles_total", result="gone") >= 1, 60, "it knows")
 
         assert operator.metric("rehearsal_api_calls_total", code="403") == 0
         assert operator.metric("rehearsal_errors_total", kind="Forbidden") == 0

@@ -22,7 +22,7 @@ async def main() -> None:
             await cluster.create(job)
         except AlreadyExists:
             print("the Job is there", flush=True)
-        await finished(cluster, job["metadata"]["name"], 60)
+        await finished(cluster, job["metadata"]["name"], 240)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def too_big(**fields: object) -> Manifest:
     return shell("true", resources={"requests": {"cpu": "4000"}}, **fields)
 
 
-async def until(question: Callable[[], Awaitable[T | None]], seconds: float = 20) -> T:
+async def until(question: Callable[[], Awaitable[T | None]], seconds: float = 60) -> T:
     """Ask until the answer is true."""
     deadline = time.monotonic() + seconds
     while not (answer := await question()):
@@ -76,7 +76,7 @@ async def until(question: Callable[[], Awaitable[T | None]], seconds: float = 20
     return answer
 
 
-async def finished(cluster: Cluster, name: str = "job", seconds: float = 20) -> Manifest:
+async def finished(cluster: Cluster, name: str = "job", seconds: float = 60) -> Manifest:
     """Wait for a Job's end and return it."""
 
     async def ended() -> Manifest | None:

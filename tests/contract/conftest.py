@@ -39,7 +39,7 @@ def connect(proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
     def connected(prefix: str = "", attempts: int = 3) -> S3Store:
-        return S3Store(bucket, prefix, proxy.endpoint, patience=Patience(attempts, 5, 5, pauses=(0, 0)))
+        return S3Store(bucket, prefix, proxy.endpoint, patience=Patience(attempts, 60, 60, pauses=(0, 0)))
 
     return connected
 
@@ -64,7 +64,7 @@ def research(served: Access) -> Access:
         assert error.code == 409
     kinds = ["apis/rehearsal.dev/v1alpha1/{}/reconstructionruns", "apis/batch/v1/{}/jobs", "api/v1/{}/pods", "api/v1/{}/events"]
     paths = ["/" + kind.format(f"namespaces/{NAMESPACE}") for kind in kinds]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not _emptied(served, paths):
         assert time.monotonic() < deadline, "the namespace does not become empty"
     return served

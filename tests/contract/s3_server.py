@@ -13,8 +13,10 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
+from tests.control.component import free_port
+
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 30
+READY_SECONDS = 120
 NOWHERE = "/dev/null"
 
 
@@ -65,7 +67,7 @@ class S3Server:
         user = User(f"access{secrets.token_hex(8)}", f"canary{secrets.token_hex(16)}")
         as_root = ["--access", self.root.access, "--secret", self.root.secret, "--endpoint-url", self.endpoint]
         new = ["create-user", "--access", user.access, "--secret", user.secret, "--role", role]
-        subprocess.run([program(), "admin", *as_root, *new], check=True, capture_output=True, timeout=60)
+        subprocess.run([program(), "admin", *as_root, *new], check=True, capture_output=True, timeout=240)
         return user
 
 
@@ -93,12 +95,6 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -24,7 +24,7 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([REHEARSAL, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([REHEARSAL, *words], cwd=folder, capture_output=True, text=True, timeout=400, check=False)
 
 
 def replaced(old: str, new: str) -> Edit:

@@ -245,8 +245,8 @@ async def test_a_job_over_its_deadline_fails_and_its_pods_end(cluster):
 
 async def test_a_finished_job_goes_after_its_time_but_its_log_stays_until_the_run_is_removed(cluster):
     run = await cluster.create(run_of("first"))
-    await cluster.create(job_of(shell("echo hello"), owner=run, ttlSecondsAfterFinished=1))
-    (pod,) = await pods_of(cluster, await finished(cluster))
+    job = await cluster.create(job_of(shell("echo hello"), owner=run, ttlSecondsAfterFinished=1))
+    (pod,) = await until(lambda: pods_of(cluster, job))
 
     async def gone():
         return not await cluster.list("Job", NAMESPACE, {}) and not await cluster.list("Pod", NAMESPACE, {})
@@ -309,7 +309,7 @@ async def refusal(cluster: LocalCluster, name: str) -> str:
     return await until(words)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("turns", range(6))
 async def test_leaving_in_the_moment_of_a_change_ends_at_once(tmp_path: Path, turns: int) -> None:
     async with LocalCluster(tmp_path / "state", Capacity(cpu=1, memory=2**30)) as cluster:

@@ -77,7 +77,7 @@ async def all_gone(pids) -> None:
     async def gone():
         return not any(map(alive, pids))
 
-    await until(gone, 10)
+    await until(gone)
 
 
 def parent_of(pid: int) -> int:
@@ -122,7 +122,9 @@ def command(tmp_path: Path, job: dict) -> Iterator[subprocess.Popen]:
 
 
 async def test_what_a_main_container_leaves_behind_dies_with_it(cluster, witness):
-    await cluster.create(job_of(witness.main("note()\nwhile len(os.listdir(sys.argv[1])) < 2: time.sleep(0.01)")))
+    await cluster.create(
+        job_of(witness.main("note()\nwhile sum(e.stat().st_size > 0 for e in os.scandir(sys.argv[1])) < 2: time.sleep(0.01)"))
+    )
     assert outcome(await finished(cluster)) == ("Complete", "CompletionsReached")
     assert len(witness.pids()) == 2
     assert not any(map(alive, witness.pids()))
@@ -151,7 +153,7 @@ async def test_what_ignores_sigterm_is_killed_after_the_grace_period(cluster, wi
 async def test_a_job_that_is_deleted_while_its_pod_ends_leaves_nothing(cluster, witness):
     deaf = sidecar(f"import signal; signal.signal(15, signal.SIG_IGN)\n{ENGINE}")
     main = witness.main("note(port=os.environ['ENGINE_PORT'])", env=[{"name": "ENGINE_PORT", "value": "8000"}])
-    job = await cluster.create(job_of(main, init=(deaf,), pod={"terminationGracePeriodSeconds": 1}))
+    job = await cluster.create(job_of(main, init=(deaf,), pod={"terminationGracePeriodSeconds": 5}))
 
     async def ending():
         pods = await cluster.pods(NAMESPACE, job["metadata"]["uid"])
@@ -233,13 +235,13 @@ async def test_a_command_that_is_ended_ends_its_processes_and_the_next_one_goes_
         notes = await witness.seen(2)
         (tmp_path / "again").touch()
         process.terminate()
-        await asyncio.to_thread(process.wait, 10)
+        await asyncio.to_thread(process.wait, 60)
         assert not any(map(alive, notes))
         assert not list(temporary.iterdir())
     (pod,) = (tmp_path / "state" / "objects" / "pods").glob("*/*.json")
     assert json.loads(pod.read_text())["status"]["reason"] == "TerminationByKubelet"
     with command(tmp_path, job) as process:
-        assert await asyncio.to_thread(process.wait, 20) == 0
+        assert await asyncio.to_thread(process.wait, 60) == 0
     ended = LocalCluster.recorded(tmp_path / "state", "Job", NAMESPACE, "job")
     assert outcome(ended) == ("Complete", "CompletionsReached")
     assert "failed" not in ended["status"]

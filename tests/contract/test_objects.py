@@ -178,7 +178,7 @@ def test_no_listing_leads_out_of_the_store(store, prefix):
 def race(opener: Opener, barrier: "Barrier | threading.Barrier", me: int, keys: list[str], won: Callable[[object], object]) -> None:
     store = opener()
     for key in keys:
-        barrier.wait(60)
+        barrier.wait(240)
         if store.create(key, f"{me}".encode() * 10_000):
             won((key, me))
 
@@ -196,9 +196,9 @@ def test_of_many_processes_that_create_the_same_object_exactly_one_does(opener, 
     racers = [spawn.Process(target=race, args=(opener, barrier, me, keys, won.put)) for me in range(6)]
     for racer in racers:
         racer.start()
-    results = [won.get(timeout=60) for _ in keys]
+    results = [won.get(timeout=240) for _ in keys]
     for racer in racers:
-        racer.join(60)
+        racer.join(240)
     assert [racer.exitcode for racer in racers] == [0] * 6
     assert won.empty()
     assert_one_winner_each(store, keys, results)
@@ -212,7 +212,7 @@ def test_of_many_threads_that_create_the_same_object_exactly_one_does(opener, st
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(60)
+        racer.join(240)
     assert_one_winner_each(store, keys, won)
 
 
@@ -233,10 +233,10 @@ def test_a_writer_killed_at_any_moment_leaves_whole_objects_only(opener, store):
     writers = [spawn.Process(target=write_for_ever, args=(opener, started.set)) for _ in range(2)]
     for writer in writers:
         writer.start()
-    assert started.wait(60)
+    assert started.wait(240)
     for writer in writers:
         writer.kill()
-        writer.join(60)
+        writer.join(240)
     keys = list(store.list(""))
     assert len(keys) > 5
     for key in keys:

@@ -109,14 +109,14 @@ def test_workers_side_by_side_agree_on_one_output(connect, local):
     draw, start, seals = sampling(), threading.Barrier(4), []
 
     def run() -> None:
-        start.wait(60)
+        start.wait(240)
         seals.append(work(artifact_in(connect()), local, draw))
 
     workers = [threading.Thread(target=run) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(240)
     assert len(seals) == 4
     assert len({seal.digest for seal in seals}) == 1
     assert_sealed(connect())

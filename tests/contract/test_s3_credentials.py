@@ -18,7 +18,7 @@ from rehearsal.store.s3_connection import Patience
 from tests.contract.s3_faults import CANARY, answer_lost, cut_off, expired, refusal
 from tests.contract.s3_server import User
 
-QUICK = Patience(2, 5, 5, pauses=(0,))
+QUICK = Patience(2, 60, 60, pauses=(0,))
 CREDENTIALS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "CONTAINER_CREDENTIALS_FULL_URI", "PROFILE")
 
 

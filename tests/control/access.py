@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import yaml
 
 Manifest = dict[str, Any]
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SERVED_SECONDS = 120
 
 
 class Refused(Exception):
@@ -43,14 +46,14 @@ class Access:
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=300,
             env={**os.environ, "KUBERC": "off"},
         )
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}\n{done.stdout}")
         return done.stdout
 
-    def request(self, method: str, path: str, body: Manifest | None = None, timeout: float = 30) -> Manifest:
+    def request(self, method: str, path: str, body: Manifest | None = None, timeout: float = 60) -> Manifest:
         """Send a request as the administrator and return the object in the answer. Raises Refused, and OSError without an answer."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
@@ -66,26 +69,42 @@ class Access:
     def is_ready(self) -> bool:
         """Whether the API server answers and is ready."""
         try:
-            self.request("GET", "/readyz", timeout=2)
+            self.request("GET", "/readyz", timeout=10)
         except (Refused, OSError):
             return False
         return True
 
     def apply(self, manifests: Path | Sequence[Manifest]) -> None:
         """Apply a file, a folder, or manifests; wait until the CRDs among them are served."""
-        if isinstance(manifests, Path):
-            self.kubectl("apply", "--server-side", "-f", str(manifests))
-        else:
-            self.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(manifests))
-        if self.kinds():
+        source, text = (str(manifests), None) if isinstance(manifests, Path) else ("-", yaml.safe_dump_all(manifests))
+        applied = self.kubectl("apply", "--server-side", "--output=name", "-f", source, input=text).split()
+        crds = [f"crd/{name}" for kind, _, name in (each.partition("/") for each in applied) if kind.startswith("customresourced")]
+        if crds:
             # A definition as new as this may have no conditions yet, which the second wait takes for an error.
-            self.kubectl("wait", "--for=jsonpath={.status.conditions}", "crd", "--all")
-            self.kubectl("wait", "--for=condition=Established", "crd", "--all")
+            self.kubectl("wait", "--for=jsonpath={.status.conditions}", *crds, f"--timeout={SERVED_SECONDS}s")
+            self.kubectl("wait", "--for=condition=Established", *crds, f"--timeout={SERVED_SECONDS}s")
+        for crd in crds:
+            self._wait_until_served(crd.removeprefix("crd/"))
 
     def kinds(self) -> set[str]:
         """Return the names of the CRDs that there are."""
-        crds = self.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
+        crds = self.request("GET", CRDS)["items"]
         return {crd["metadata"]["name"] for crd in crds}
+
+    def _wait_until_served(self, name: str) -> None:
+        """What an established definition defines may still be not found, or be loading, for a moment."""
+        spec = self.request("GET", f"{CRDS}/{name}")["spec"]
+        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}?limit=1"
+        deadline = time.monotonic() + SERVED_SECONDS
+        while True:
+            try:
+                self.request("GET", path)
+            except Refused as refusal:
+                if refusal.code not in (404, 429, 503) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def service_account_token(self, namespace: str, name: str) -> str:
         """Return a token that the API server issues for a service account."""

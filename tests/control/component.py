@@ -14,6 +14,10 @@ from pathlib import Path
 from rehearsal.cluster import supervise
 
 
+class Ended(RuntimeError):
+    """A program ended that was to go on."""
+
+
 class Component:
     """A program under a supervisor whose lifeline is this process. The supervisor removes the folders when this process dies."""
 
@@ -33,16 +37,16 @@ class Component:
         """Wait until it answers; when it ends before, or does not in time, fail with the end of its log."""
         deadline = time.monotonic() + seconds
         while not ready():
-            ended = self._supervisor.poll() is not None
-            if ended or time.monotonic() > deadline:
-                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-                raise RuntimeError(f"{self.log.stem} {'ended' if ended else f'is not ready after {seconds:.0f} s'}:\n{tail}")
+            if self._supervisor.poll() is not None:
+                raise Ended(f"{self.log.stem} ended:\n{self._last_words()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.log.stem} is not ready after {seconds:.0f} s:\n{self._last_words()}")
             time.sleep(0.05)
 
     def pause(self) -> None:
         """Make the program hang, and return once it does: on a busy machine some of its threads go on for a while after SIGSTOP."""
         self._signal(signal.SIGSTOP)
-        self.wait_until(lambda: set(self.threads()) == {"T"}, 10)
+        self.wait_until(lambda: set(self.threads()) == {"T"}, 60)
 
     def resume(self) -> None:
         """Let a paused program go on."""
@@ -55,6 +59,9 @@ class Component:
             with suppress(FileNotFoundError, ProcessLookupError):
                 states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
         return states
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._program():
@@ -72,10 +79,20 @@ class Component:
         self._supervisor.stdin.close()
 
 
+_claims: list[socket.socket] = []
+"""Names that only one process can have, a port each. The kernel frees them with the process."""
+
+
 def free_port() -> int:
-    """Return a port nobody listens on. It lies below those that outgoing connections take, so it stays free between two starts."""
+    """Return a port nobody listens on, which no other call returns, not even a rival process's, as long as this process lives.
+
+    It lies below those that outgoing connections take, so it stays free between two starts.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
+        port, claim = random.randrange(20_000, 32_000), socket.socket(socket.AF_UNIX)  # noqa: S311
         with socket.socket() as probe, suppress(OSError):
+            claim.bind(f"\0rehearsal-test-port-{port}")
             probe.bind(("127.0.0.1", port))
+            _claims.append(claim)
             return port
+        claim.close()

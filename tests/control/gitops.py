@@ -19,7 +19,7 @@ from rehearsal.api.crd import GROUP, KIND
 from tests.control.access import Manifest
 from tests.tools import ROOT, tool
 
-START_SECONDS = 20.0
+START_SECONDS = 120.0
 HEALTH = ROOT / "charts" / "rehearsal" / "gitops" / "health.lua"
 
 Verdict = dict[str, str]

@@ -32,7 +32,7 @@ RULES: Sequence[Manifest] = (
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
 )
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 class _Process(Component):
@@ -108,7 +108,7 @@ class Operator:
     def get(self, path: str) -> tuple[int, str]:
         """Return status and text of one of its pages."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

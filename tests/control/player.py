@@ -59,17 +59,17 @@ class Player:
         """Return the live pods of a stage as last seen, by index."""
         return sorted((pod for pod in self._pods.values() if pod.stage == stage and pod.is_live), key=lambda pod: pod.index)
 
-    async def pods_of(self, stage: str, count: int = 1, seconds: float = 20) -> list[Pod]:
+    async def pods_of(self, stage: str, count: int = 1, seconds: float = 120) -> list[Pod]:
         """Wait until a stage has so many live pods, and return them by index."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len(self.pods(stage)) >= count)
         return self.pods(stage)
 
-    async def pod_of(self, stage: str, seconds: float = 20) -> Pod:
+    async def pod_of(self, stage: str, seconds: float = 120) -> Pod:
         """Wait for a live pod of a stage, and return the one of the lowest index."""
         return (await self.pods_of(stage, seconds=seconds))[0]
 
-    async def gone(self, pod: Pod, seconds: float = 20) -> None:
+    async def gone(self, pod: Pod, seconds: float = 120) -> None:
         """Wait until a pod is no more."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: pod.uid not in self._pods)

@@ -101,7 +101,7 @@ def all_goes_well(player: Player) -> Script:
     return play
 
 
-async def pod_for(player: Player, run: str, stage: str, seconds: float = 20) -> Pod:
+async def pod_for(player: Player, run: str, stage: str, seconds: float = 120) -> Pod:
     """Wait for a live pod of a stage that works for this run."""
     async with asyncio.timeout(seconds):
         while not (found := [pod for pod in player.pods(stage) if pod.labels["rehearsal.dev/run"] == run]):
@@ -139,7 +139,7 @@ async def complete(plane: Plane, run: Manifest) -> None:
     """Apply a run, and wait as a script would: until it is Complete as it is now written."""
     plane.apply([run])
     name, namespace = run["metadata"]["name"], run["metadata"]["namespace"]
-    wait = ("wait", "--for=condition=Complete", f"reconstructionrun/{name}", f"--namespace={namespace}", "--timeout=55s")
+    wait = ("wait", "--for=condition=Complete", f"reconstructionrun/{name}", f"--namespace={namespace}", "--timeout=240s")
     await asyncio.to_thread(plane.kubectl, *wait)
 
 
@@ -151,7 +151,7 @@ async def played_up_to(stage: str, seals: Seals, player: Player) -> Pod:
     return pod
 
 
-async def wait_for(plane: Plane, namespace: str, condition: str, name: str = "medical", within: float = 60) -> RunStatus:
+async def wait_for(plane: Plane, namespace: str, condition: str, name: str = "medical", within: float = 240) -> RunStatus:
     """Wait until a run has this condition, and return its status."""
 
     def is_so() -> bool:

@@ -16,7 +16,7 @@ async def test_the_benchmark_measures_what_its_table_shows(plane: Plane, tmp_pat
     result = await measure(plane, 3, plan, tmp_path)
     assert result.steady.transitions
     assert 0 <= result.steady.transitions.p50 <= result.steady.transitions.p99 <= result.steady.transitions.longest
-    assert result.calls_a_transition > 0
+    assert result.steady.figures.calls["create", "Job"] > 0
     assert 20 < result.memory.now <= result.last_memory.most
     assert result.jobs > 3
     lines = table([result, result]).splitlines()

@@ -186,7 +186,7 @@ def mutated(manifest: Manifest, mutations: list[tuple[int, str, Any]]) -> Manife
     return made
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(PLACES, st.sampled_from(["replace", "replace", "replace", "double", "rename", "remove"]), VALUES),

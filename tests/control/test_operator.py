@@ -22,7 +22,7 @@ def stages_with_jobs(plane: Plane, namespace: str) -> list[str]:
 async def test_a_run_goes_from_apply_to_complete(served: Plane, namespace: str, operator: Operator, player: Player) -> None:
     async with player.playing(all_goes_well(player)):
         served.apply([a_run(namespace)])
-        wait = ("wait", "--for=condition=Complete", "reconstructionrun/medical", f"--namespace={namespace}", "--timeout=90s")
+        wait = ("wait", "--for=condition=Complete", "reconstructionrun/medical", f"--namespace={namespace}", "--timeout=240s")
         await asyncio.to_thread(served.kubectl, *wait)
     status = status_of(served, namespace)
     assert {stage.state for stage in status.stages} == {State.SUCCEEDED}
@@ -31,7 +31,7 @@ async def test_a_run_goes_from_apply_to_complete(served: Plane, namespace: str, 
     assert "finalizers" not in metadata
     assert not [name for name in metadata.get("annotations", {}) if "kopf" in name]
 
-    await eventually(lambda: operator.metric("rehearsal_runs", condition="Complete") == 1, 5, "the metrics say Complete")
+    await eventually(lambda: operator.metric("rehearsal_runs", condition="Complete") == 1, 60, "the metrics say Complete")
     assert operator.metric("rehearsal_stages_total", state="Succeeded") == len(status.stages)
     assert operator.metric("rehearsal_errors_total") == 0
     assert operator.metric("rehearsal_api_calls_total") <= 6 * len(status.stages)
@@ -40,7 +40,7 @@ async def test_a_run_goes_from_apply_to_complete(served: Plane, namespace: str, 
 
 async def test_told_to_end_the_operator_ends_well_and_soon(operator: Operator) -> None:
     operator.tell_to_end()
-    assert await asyncio.to_thread(operator.exit_code, 10) == 0
+    assert await asyncio.to_thread(operator.exit_code, 30) == 0
     assert not [word for word in ("Traceback", "CRITICAL", "cut short") if word in operator.log]
 
 
@@ -53,9 +53,9 @@ async def test_a_run_deleted_in_the_middle_takes_its_jobs_with_it(
         await player.run(pod := await player.pod_of(stage))
         await all_goes_well(player)(pod)
     await player.run(await player.pod_of("train"))
-    served.kubectl("delete", "reconstructionrun/medical", f"--namespace={namespace}", "--timeout=10s")
-    await eventually(lambda: not jobs_of(served, namespace), 20, "the Jobs are collected")
-    await eventually(lambda: operator.metric("rehearsal_reconciles_total", result="gone") >= 1, 5, "the operator knows")
+    served.kubectl("delete", "reconstructionrun/medical", f"--namespace={namespace}", "--timeout=60s")
+    await eventually(lambda: not jobs_of(served, namespace), 60, "the Jobs are collected")
+    await eventually(lambda: operator.metric("rehearsal_reconciles_total", result="gone") >= 1, 60, "the operator knows")
     assert operator.metric("rehearsal_api_calls_total", verb="create", kind="Job") == 3
     assert operator.metric("rehearsal_runs", condition="Reconciling") == 0
 
@@ -70,12 +70,12 @@ async def test_a_job_deleted_by_hand_is_made_again_and_those_of_a_finished_run_a
     lost = await player.pod_of("train")
     await player.run(lost)
     served.kubectl("delete", "job", lost.job, f"--namespace={namespace}", "--wait=false")
-    await eventually(lambda: uid_of(served, namespace, lost.job) not in ("", job_uid_of(lost)), 20, "another Job is there")
+    await eventually(lambda: uid_of(served, namespace, lost.job) not in ("", job_uid_of(lost)), 60, "another Job is there")
     async with player.playing(all_goes_well(player)):
         before = await wait_for(served, namespace, "Complete")
     visits = operator.metric("rehearsal_reconciles_total")
     served.kubectl("delete", "jobs", "--all", f"--namespace={namespace}")
-    await eventually(lambda: operator.metric("rehearsal_reconciles_total") > visits, 10, "the deletions are seen")
+    await eventually(lambda: operator.metric("rehearsal_reconciles_total") > visits, 60, "the deletions are seen")
     assert jobs_of(served, namespace) == []
     assert status_of(served, namespace).stages == before.stages
 

@@ -35,7 +35,7 @@ class Kill:
         return refusal(503, "nobody hears this")
 
     async def carry_out(self, operator: Operator) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.passed.wait()
         await asyncio.to_thread(operator.kill)
         self._dead.set()
@@ -56,8 +56,10 @@ async def test_kills_between_its_writes_double_nothing_and_lose_nothing(
             proxy.rule = kill = Kill(proxy, method, passes)
             if number == 0:
                 served.apply([a_short_run(namespace)])
+            else:
+                await asyncio.to_thread(operator.start)
             await kill.carry_out(operator)
-            await asyncio.to_thread(operator.start)
+        await asyncio.to_thread(operator.start)
         status = await wait_for(served, namespace, "Complete")
     jobs = jobs_of(served, namespace)
     assert sorted(job["metadata"]["labels"]["rehearsal.dev/stage"] for job in jobs) == sorted(SHORT)
@@ -73,11 +75,11 @@ async def test_an_api_server_that_stops_and_hangs_fails_nothing(
         served.apply([a_short_run(namespace)])
         await all_goes_well(player)(await player.pod_of("preflight"))
         await player.run(pod := await player.pod_of("mix"))
-        await eventually(lambda: stage_of(served, namespace, "mix") is State.RUNNING, 10, "mix runs")
+        await eventually(lambda: stage_of(served, namespace, "mix") is State.RUNNING, 60, "mix runs")
         jobs, life = [job["metadata"]["uid"] for job in jobs_of(served, namespace)], operator.metric("process_start_time_seconds")
 
         served.stop_api_server()
-        await eventually(lambda: operator.metric("rehearsal_errors_total", kind="Unavailable") >= 2, 20, "it noticed")
+        await eventually(lambda: operator.metric("rehearsal_errors_total", kind="Unavailable") >= 2, 60, "it noticed")
         assert operator.get("/healthz")[0] == 200
         await asyncio.to_thread(served.start_api_server)
         served.pause_api_server()
@@ -89,7 +91,7 @@ async def test_an_api_server_that_stops_and_hangs_fails_nothing(
         assert stage_of(served, namespace, "mix") is State.RUNNING
         await all_goes_well(player)(pod)
         async with player.playing(all_goes_well(player)):
-            status = await wait_for(served, namespace, "Complete", within=60)
+            status = await wait_for(served, namespace, "Complete")
         assert [stage.attempt for stage in status.stages] == [0] * len(SHORT)
         assert operator.metric("process_start_time_seconds") == life
 
@@ -156,9 +158,12 @@ async def test_behind_silent_watches_the_sweep_moves_a_run(served: Plane, namesp
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("others", [500, 503], ids=["with the others", "while the others ask again"])
 async def test_when_a_watch_dies_the_process_ends_and_says_so(served: Plane, namespace: str, tmp_path: Path, others: int) -> None:
+    begun = asyncio.Event()
+
     async def dying(request: web.Request) -> web.StreamResponse | None:
         if not is_watch(request):
             return None
+        await begun.wait()
         if others == 503 and not request.path.endswith("/reconstructionruns"):
             return refusal(503, "ServiceUnavailable")
         return await watch_that_says(request, 500)
@@ -166,7 +171,8 @@ async def test_when_a_watch_dies_the_process_ends_and_says_so(served: Plane, nam
     async with Proxy(served) as proxy:
         proxy.rule = dying
         async with Operator(served, namespace, tmp_path, proxy.url) as operator:
-            assert await asyncio.to_thread(operator.exit_code, 20) == 70
+            begun.set()
+            assert await asyncio.to_thread(operator.exit_code, 60) == 70
     assert "watch ended, and so does the process" in operator.log
 
 

@@ -150,7 +150,7 @@ async def test_children_of_a_new_kind_are_collected(plane: Plane, player: Player
     await create(player, job)
     pod = await player.pod_of("report")
     await player.api.delete(f"{path}/owner")
-    await player.gone(pod, seconds=60)
+    await player.gone(pod)
 
 
 def test_pod_security_is_enforced(plane: Plane, namespace: str):
@@ -192,7 +192,7 @@ def test_a_paused_api_server_hangs(plane: Plane, namespace: str):
 def test_a_paused_server_hangs_with_all_its_threads_before_anything_is_asked_of_it(tmp_path: Path):
     busy = "import threading\ndef spin():\n    while True: pass\nfor _ in range(20): threading.Thread(target=spin).start()\nspin()"
     server = Component([sys.executable, "-c", busy], tmp_path / "server.log")
-    server.wait_until(lambda: len(server.threads()) == 21, 10)
+    server.wait_until(lambda: len(server.threads()) == 21, 60)
     for _ in range(20):
         server.pause()
         assert set(server.threads()) == {"T"}
@@ -203,7 +203,7 @@ def test_a_paused_server_hangs_with_all_its_threads_before_anything_is_asked_of_
 def test_a_server_that_cannot_start_says_why(tmp_path: Path):
     server = Component(["sh", "-c", "echo no such flag; exit 1"], tmp_path / "server.log")
     with pytest.raises(RuntimeError, match="server ended:\nno such flag"):
-        server.wait_until(lambda: False, 10)
+        server.wait_until(lambda: False, 60)
 
 
 def test_a_server_ends_with_the_test_process_however_that_ends(tmp_path: Path):
@@ -214,8 +214,8 @@ Component(["sh", "-c", "echo started; exec sleep 600"], pathlib.Path("{tmp_path}
 while "started" not in pathlib.Path("{tmp_path}/server.log").read_text(): pass
 os.kill(os.getpid(), 9)
 """
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": "operator"}, timeout=20, check=False)
-    deadline = time.monotonic() + 10
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": "operator"}, timeout=120, check=False)
+    deadline = time.monotonic() + 60
     while tmp_path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

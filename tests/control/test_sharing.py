@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from rehearsal.api.status import RunStatus, State
+from tests.control.access import Access
 from tests.control.given import Plane
 from tests.control.operator_process import Operator, eventually
 from tests.control.player import Player
@@ -16,8 +18,24 @@ from tests.control.story import Seals, a_short_run, jobs_of, only, pod_for, stag
 pytestmark = [pytest.mark.control, pytest.mark.fault(64)]
 
 RUNS = ("first", "second")
-SOON = 12
-"""Seconds: less than a run that waits takes to look by itself."""
+SOON = 60
+"""Seconds: half as long as a run that waits here takes to look by itself."""
+BY_NEWS = "import sys; from rehearsal.controller import __main__, plan; plan.SHARING_SECONDS = 120; sys.exit(__main__.main())"
+
+
+class OperatorByNews(Operator):
+    """The operator, whose looks by the clock at a run that waits are put off: what such a run does soon, it does because of news."""
+
+    def __init__(self, access: Access, namespace: str, folder: Path) -> None:
+        super().__init__(access, namespace, folder)
+        at = self._command.index("-m")
+        self._command[at : at + 2] = ["-c", BY_NEWS]
+
+
+@pytest.fixture
+async def operator(served: Plane, namespace: str, tmp_path: Path) -> AsyncIterator[Operator]:
+    async with OperatorByNews(served, namespace, tmp_path) as operator:
+        yield operator
 
 
 async def test_two_runs_at_once_share_every_stage_and_both_complete(
@@ -78,7 +96,7 @@ async def meets(fate: str, run: str, plane: Plane, namespace: str, operator: Ope
 async def shared(plane: Plane, namespace: str, player: Player, stage: str) -> tuple[Pod, str]:
     """Wait until one run has the stage's only pod and the other waits for it; return the pod, and who waits."""
     waiting = {run: is_in(plane, namespace, stage, run, State.WAITING, job=False) for run in RUNS}
-    await eventually(lambda: any(waits() for waits in waiting.values()), 20, f"a run waits for the other's {stage}")
+    await eventually(lambda: any(waits() for waits in waiting.values()), 60, f"a run waits for the other's {stage}")
     waiter = next(run for run in RUNS if waiting[run]())
     return await pod_for(player, next(run for run in RUNS if run != waiter), stage), waiter
 

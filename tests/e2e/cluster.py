@@ -33,7 +33,7 @@ class Cluster:
     kubeconfig: Path
     one_node: bool
 
-    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 120) -> str:
+    def kubectl(self, *arguments: str, input: str | None = None, timeout: float = 300) -> str:
         """Run kubectl and return what it prints. Raises KubectlRefused with its words."""
         done = subprocess.run(
             self.command(*arguments), input=input, capture_output=True, check=False, text=True, timeout=timeout, env=_environment()
@@ -66,7 +66,7 @@ class Cluster:
         """Apply manifests as a user does."""
         self.kubectl("apply", "--filename=-", input=yaml.safe_dump_all(manifests))
 
-    def exec(self, namespace: str, pod: str, container: str, *command: str, timeout: float = 60) -> str:
+    def exec(self, namespace: str, pod: str, container: str, *command: str, timeout: float = 300) -> str:
         """Run a command in a container, and return what it prints."""
         return self.kubectl("exec", f"--namespace={namespace}", pod, f"--container={container}", "--", *command, timeout=timeout)
 

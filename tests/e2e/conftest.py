@@ -70,7 +70,7 @@ def _clear(cluster: Cluster) -> None:
     install.remove(cluster, NAMESPACES)
     annotations = _definition(cluster).get("metadata", {}).get("annotations") or {}
     if annotations.get("meta.helm.sh/release-name") == install.RELEASE:
-        cluster.kubectl("delete", "crd", CRD, "--timeout=60s")
+        cluster.kubectl("delete", "crd", CRD, "--timeout=240s")
 
 
 def _definition(cluster: Cluster) -> Manifest:

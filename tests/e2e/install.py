@@ -59,7 +59,7 @@ def namespace(cluster: Cluster, name: str) -> None:
 
 def rollout(cluster: Cluster, deployment: str, namespace: str) -> None:
     """Wait until a Deployment's pod is up, and it alone."""
-    cluster.kubectl("rollout", "status", f"deployment/{deployment}", f"--namespace={namespace}", "--timeout=100s")
+    cluster.kubectl("rollout", "status", f"deployment/{deployment}", f"--namespace={namespace}", "--timeout=280s")
 
 
 def store(cluster: Cluster, images: Images) -> Bucket:
@@ -76,4 +76,4 @@ def store(cluster: Cluster, images: Images) -> Bucket:
 
 def remove(cluster: Cluster, namespaces: Iterable[str]) -> None:
     """Delete namespaces with all that is in them."""
-    cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=180s", timeout=200)
+    cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=600s", timeout=660)

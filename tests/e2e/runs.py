@@ -64,7 +64,7 @@ class Run:
 
     def delete(self) -> None:
         """Delete the run, and wait until it is gone."""
-        self.cluster.kubectl("delete", "recon", self.name, f"--namespace={self.namespace}", "--ignore-not-found", "--timeout=60s")
+        self.cluster.kubectl("delete", "recon", self.name, f"--namespace={self.namespace}", "--ignore-not-found", "--timeout=240s")
 
     def glance(self) -> str:
         """What `kubectl get recon` shows of it."""

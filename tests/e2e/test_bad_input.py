@@ -102,9 +102,9 @@ def test_mended_it_goes_on(place: Place, runs: dict[str, Run], told: dict[str, T
     run = runs[wrong.name]
     wrong.mend(place, run)
     if wrong.reused:
-        eventually(lambda: run.is_("Complete"), 180, f"{run.name} is complete", run.status)
+        eventually(lambda: run.is_("Complete"), 900, f"{run.name} is complete", run.status)
     else:
-        eventually(lambda: run.pods_at_work("elicit"), 300, f"{run.name} elicits", run.status)
+        eventually(lambda: run.pods_at_work("elicit"), 900, f"{run.name} elicits", run.status)
         run.delete()
 
 

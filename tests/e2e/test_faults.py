@@ -119,7 +119,7 @@ def test_the_kubelet_is_away_for_a_minute(cluster: Cluster, run: Run, commits: C
     cluster.part("kubelet", "stop")
     a_minute_passes()
     cluster.part("kubelet", "start")
-    cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s", timeout=130)
+    cluster.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=280s")
     run.reaches("judge is done", lambda: run.stage("judge-base").get("sealed"))
     assert before <= uids(run.children("pods", "judge-base")) <= there
     assert commits.changed() == []
@@ -145,8 +145,8 @@ def test_a_training_pod_is_deleted(cluster: Cluster, run: Run, commits: Commits,
 def test_the_run_is_suspended_and_resumed_in_train(run: Run, commits: Commits, told: Told) -> None:
     commits.grow("train", "/seal.json")
     run.patch({"suspend": True})
-    eventually(lambda: run.is_("Suspended"), 60, "Suspended")
-    eventually(lambda: not run.children("pods", "train"), 120, "no pod trains")
+    eventually(lambda: run.is_("Suspended"), 300, "Suspended")
+    eventually(lambda: not run.children("pods", "train"), 300, "no pod trains")
     assert not [job for job in run.children("jobs", "train") if not _ended(job)]
     run.patch({"suspend": False})
     run.works_on("train", pods=2)
@@ -192,7 +192,7 @@ def test_a_run_deleted_at_work_leaves_no_child_and_all_that_it_stored(
     other.works_on("elicit")
     for each in (other, run):
         each.delete()
-        eventually(lambda name=each.name: not everything_of(cluster, NAMESPACE, name), 120, f"no child of {each.name} is left")
+        eventually(lambda name=each.name: not everything_of(cluster, NAMESPACE, name), 300, f"no child of {each.name} is left")
     stored = set(commits.bucket.keys(f"{NAMESPACE}/"))
     assert commits.seen.keys() <= stored
     told("the run deleted, at work and complete", "Jobs, pods and Services go; artifacts stay")

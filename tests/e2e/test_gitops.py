@@ -37,7 +37,7 @@ def run(cluster: Cluster, finished: Run, flux: Flux, argo_cd: ArgoCD) -> Iterato
 
 
 def test_a_second_run_reuses_what_the_first_has_made(run: Run) -> None:
-    run.completes(within=180)
+    run.completes(within=900)
     assert ran(run) == {"preflight"}
 
 
@@ -60,7 +60,7 @@ def test_another_learning_rate_trains_evaluates_and_reports_anew_and_is_no_drift
         last = run.seen()["metadata"]["resourceVersion"]
         for looks in (by_flux, by_argo_cd):
             seen = eventually(
-                lambda looks=looks: found if last in (found := looks.by_version()) else {}, 30, "the last change is looked at"
+                lambda looks=looks: found if last in (found := looks.by_version()) else {}, 300, "the last change is looked at"
             )
             assert not any(seen.values()), seen
     assert ran(run) == {"preflight", "train", "evaluate-tuned", "report"}

@@ -42,7 +42,7 @@ async def test_two_operators_that_stop_the_jobs_of_an_edited_run_stop_each_of_th
 
 
 @pytest.mark.fault(3)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 @given(turns=st.lists(st.sampled_from(["first", "second", "first dies", "second dies", "time"]), max_size=150))
 async def test_two_operators_that_race_and_die_all_along_a_run_converge(moments, turns):
     world = moments[0].fork()

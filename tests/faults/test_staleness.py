@@ -114,7 +114,7 @@ async def test_looking_twice_at_the_same_thing_writes_once(moments):
 
 
 @pytest.mark.fault(9)
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(looks=st.lists(st.integers(0, 3), max_size=60))
 async def test_doubled_delayed_and_coalesced_events_change_no_decision(moments, looks):
     world: World = moments[0].fork()

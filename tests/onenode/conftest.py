@@ -34,7 +34,7 @@ def namespace(onenode: Access) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     onenode.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    onenode.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default")
+    onenode.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default", "--timeout=240s")
     onenode.request("PATCH", account, {"automountServiceAccountToken": False})
     yield name
     onenode.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -11,7 +11,7 @@ from tests.onenode.daemons import Daemon
 from tests.onenode.layout import ADDRESS, API_PORT, API_SERVICE, ETCD_PORTS, KEYS, KUBECONFIG, NODE, SERVICES, STATE, TOOLS_FOLDER
 from tests.tools import tool
 
-API_SERVER_SECONDS = 60.0
+API_SERVER_SECONDS = 300.0
 USERS = {
     "admin": ("admin", "system:masters"),
     "scheduler": ("system:kube-scheduler", ""),

@@ -9,7 +9,7 @@ from pathlib import Path
 from rehearsal.cluster.supervise import kill, process_table
 from tests.onenode.layout import CGROUP, RUN, STATE
 
-DEATH_SECONDS = 30.0
+DEATH_SECONDS = 120.0
 
 
 def kill_containers() -> list[str]:

@@ -14,7 +14,7 @@ from tests.onenode import cluster, images, network, plane, remains
 from tests.onenode.conftest import PROBE, probe_program
 from tests.onenode.daemons import SYSTEM_PATH, Daemon
 from tests.onenode.layout import RUN, STATE
-from tests.onenode.machine import KUBELET_SETS, SET
+from tests.onenode.machine import KUBELET_SETS, SET, check_rights, equip
 from tests.onenode.test_pods import create, pod, probe, wait
 
 pytestmark = pytest.mark.cluster
@@ -25,9 +25,11 @@ PROGRAMS = (b"/.cache/tools/", b"/pause", b"/probe", b"containerd-shim")
 
 @pytest.fixture
 def no_cluster() -> Iterator[None]:
-    """No cluster before the test, and none after it. One that is up is somebody's."""
+    """No cluster before the test, and none after it. One that is up is somebody's. What a node calls is installed, and stays."""
     if STATE.exists() or RUN.exists():
         pytest.skip("a cluster is on this machine: 'make cluster-down' first")
+    check_rights()
+    equip()
     yield
     cluster.down()
 
@@ -74,7 +76,7 @@ def bring_up_a_pod(**spec: str) -> None:
     cluster.up()
     images.provide(PROBE, probe_program())
     admin = plane.access()
-    admin.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace=default")
+    admin.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace=default", "--timeout=240s")
     create(admin, "default", pod("web", probe("serve", "8080"), **spec))
     wait(admin, "default", "pod/web", "condition=Ready")
 

@@ -41,7 +41,7 @@ def create(onenode: Access, namespace: str, *manifests: Manifest) -> None:
 
 
 def wait(onenode: Access, namespace: str, what: str, condition: str) -> None:
-    onenode.kubectl("wait", f"--namespace={namespace}", what, f"--for={condition}", "--timeout=50s")
+    onenode.kubectl("wait", f"--namespace={namespace}", what, f"--for={condition}", "--timeout=240s")
 
 
 def output_of(onenode: Access, namespace: str, name: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,10 +22,13 @@ from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import Objects
 from rehearsal.store.open import open_store
 from rehearsal.worker.tasks import task_digest
-from tests.stages.tiny import environment, make_model
+from tests.control.component import free_port
+from tests.stages.tiny import LONGEST, environment, make_model
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""No proxy that the environment names stands between a test and its server."""
 DIGEST = "b" * 64
 QUESTIONS = 40
 MAX_TOKENS = 4
@@ -69,9 +71,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A server of the model under the name that the stage asks for, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     stage = next(stage for stage in stages_of(spec()) if stage.name == "evaluate-base")
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", str(model), "--served-model-name", served_model_name(stage, {"baseModel": DIGEST}, {})]
@@ -83,7 +83,7 @@ def engine(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
         server = subprocess.Popen(command, stdout=file, stderr=file, env=settings, start_new_session=True)
     yield port
     os.killpg(server.pid, 15)
-    server.wait(60)
+    server.wait(LONGEST)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def run(folder: Path, task: Task, model: Path, port: int) -> tuple[int, list[dic
             stderr=log,
             text=True,
             env=environment() | {"ENGINE_PORT": str(port)},
-            timeout=240,
+            timeout=LONGEST,
             check=False,
         )
     return ended.returncode, [json.loads(line)["progress"] for line in ended.stdout.splitlines()]
@@ -174,15 +174,15 @@ def complete(port: int, prompts: list[str]) -> list[str]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own server
+    with DIRECT.open(request, timeout=LONGEST) as answer:
         return [choice["text"] for choice in json.load(answer)["choices"]]
 
 
 def wait_until_healthy(port: int) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + LONGEST
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            with DIRECT.open(f"http://127.0.0.1:{port}/health", timeout=5):
                 return
         except OSError:
             assert time.monotonic() < deadline

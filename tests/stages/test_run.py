@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 INPUTS = ROOT / "examples" / "quickstart" / "store" / "inputs"
 COMMAND = [str(Path(sys.executable).parent / "rehearsal"), "run", "run.yaml"]
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
+
+LONGEST = 1800
+"""Seconds that a whole run may take on a machine that others share; nothing waits for them to be over."""
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +48,24 @@ def command(folder: Path) -> subprocess.Popen[str]:
 
 def finished(folder: Path) -> str:
     process = command(folder)
-    said, _ = process.communicate(timeout=500)
+    said, _ = process.communicate(timeout=LONGEST)
     assert process.returncode == 0, said
     return said
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = LONGEST) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.2)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it still does something: who has ended may be left for a while by the process that it fell to."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -81,7 +92,7 @@ def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace
         children = descendants(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        wait_for(lambda children=children: not any(child.is_running() for child in children), 20)  # type: ignore[misc]
+        wait_for(lambda children=children: not any(lives(child) for child in children), 120)  # type: ignore[misc]
         assert left_behind(workplace, temporary) == []
     before = sealed(workplace)
     said = finished(workplace)
@@ -92,7 +103,7 @@ def test_the_command_is_killed_at_two_moments_and_goes_on_where_it_was(workplace
 def test_given_again_it_does_nothing_and_says_why_in_seconds(workplace: Path) -> None:
     before, start = sealed(workplace), time.monotonic()
     said = finished(workplace)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 120
     assert sealed(workplace) == before
     assert ran(said) == set()
     assert "nothing to do" in said

@@ -1,7 +1,6 @@
 """The train program with real torchrun and DeepSpeed: two gloo ranks and a model of 100,000 parameters."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from rehearsal.api.messages import ExitCode
 from rehearsal.worker.checkpoints import Checkpoints, World
 from rehearsal.worker.node import Node
 from tests.stages.conftest import EXACT, ROWS
-from tests.stages.tiny import TrainRun, make_model, train_run, wait_for
+from tests.stages.tiny import LONGEST, TrainRun, make_model, train_run, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROUNDING = 0.02
 """Two bf16 runs that sum in another order: relative difference of a step's loss."""
@@ -56,9 +55,8 @@ def test_the_export_is_the_trained_model(exported: Path, model: Path, losses: di
 
 @pytest.mark.usefixtures("losses")
 def test_a_sealed_stage_is_not_trained_again(undisturbed: TrainRun) -> None:
-    started = time.monotonic()
     assert undisturbed.run() == (ExitCode.DONE, [])
-    assert time.monotonic() - started < 10
+    assert not (undisturbed.folder / "scratch/training/events.jsonl").exists(), "a rank was started"
 
 
 def test_unpacked_rows_under_zero_3_give_the_losses_of_packed_ones_under_zero_2(
@@ -91,7 +89,7 @@ def test_a_run_killed_twice_goes_on_from_its_last_sealed_checkpoint_exactly(
     process = killed.start()
     wait_for(lambda: len(killed.steps) > 2)
     os.kill(ranks_of(tmp_path)[0], 9)
-    process.communicate(timeout=120)
+    process.communicate(timeout=LONGEST)
     assert process.returncode == ExitCode.DEVICE
     assert killed.termination.reason in {"RankKilled", "RankLost"}  # the other rank says so, unless torchrun ends it before
     assert min(killed.steps) == first.step + 1

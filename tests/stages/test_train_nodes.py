@@ -1,7 +1,6 @@
 """The train program on two nodes: two programs with a folder each, that share a store and meet on this machine."""
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +10,14 @@ from rehearsal.api.messages import RANK_LOST, DeviceUnusable, ExitCode
 from rehearsal.worker.checkpoints import Checkpoints, Seal
 from rehearsal.worker.node import Node
 from rehearsal.worker.torchrun import run_ranks
+from tests.control.component import free_port
 from tests.stages.conftest import EXACT, ROWS
-from tests.stages.tiny import TrainRun, nodes_of, train_run, wait_for
+from tests.stages.tiny import LONGEST, TrainRun, nodes_of, train_run, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
-LONGEST = 120
-"""Seconds that a whole attempt may take here."""
+LOST = 300
+"""Seconds within which a node is to have noticed that its peer is gone: far less than the half hour that gloo waits for one that hangs."""
 PARTS = {f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt" for rank in (0, 1)}
 """The model states of a checkpoint under ZeRO-3: a file a rank, from its own node."""
 
@@ -86,9 +86,7 @@ def test_a_lost_node_ends_its_peer_and_the_next_attempt_goes_on_exactly_under_ze
     wait_for(lambda: (seal := latest(pair)) is not None and seal.step > before.step)
     shared = latest(pair)
     processes[1].kill()
-    killed = time.monotonic()
-    processes[0].communicate(timeout=60)
-    assert time.monotonic() - killed < 60
+    processes[0].communicate(timeout=LOST)
     assert processes[0].returncode == ExitCode.DEVICE, log_of(first)
     assert first.termination.reason == RANK_LOST
     assert "Connection" in str(first.termination.message)
@@ -114,7 +112,7 @@ def test_nodes_that_found_different_checkpoints_do_not_train(tmp_path: Path, mod
 @pytest.mark.parametrize(("index", "master"), [(0, "127.0.0.1"), (1, "nobody.invalid")])
 def test_a_node_whose_peer_never_comes_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: int, master: str) -> None:
     monkeypatch.setenv("MASTER_ADDR", master)
-    monkeypatch.setenv("MASTER_PORT", "29511")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
     with pytest.raises(DeviceUnusable, match="did not find each other") as error:
         run_ranks(tmp_path / "settings.json", tmp_path / "events", Node(index, 2, 1), print, patience=5)
     assert error.value.reason == "NodesMissing"

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,10 @@ from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact
 from rehearsal.store.open import open_store
+from tests.control.component import free_port
 
+LONGEST = 900
+"""Seconds that a program may take on a machine that others share; nothing waits for them to be over."""
 VOCABULARY = 320
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -96,9 +98,9 @@ class TrainRun:
 
     @property
     def steps(self) -> dict[int, float]:
-        """Step -> loss, as the last attempt's ranks said."""
+        """Step -> loss, as the last attempt's ranks have said; a line that is still being written is not read."""
         path = self.folder / "scratch" / "training" / "events.jsonl"
-        events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        events = [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
         return {event["step"]: event["loss"] for event in events if event["event"] == "step"}
 
     @property
@@ -120,13 +122,13 @@ class TrainRun:
     def run(self) -> tuple[int, list[dict[str, Any]]]:
         """Run to the end; return the exit code and the progress lines."""
         process = self.start()
-        out, _ = process.communicate(timeout=240)
+        out, _ = process.communicate(timeout=LONGEST)
         return process.returncode, [json.loads(line)["progress"] for line in out.splitlines()]
 
     def kill_when(self, ready: Callable[["TrainRun"], bool]) -> None:
         """Run, and `kill -9` the program (and nothing else) once something is true."""
         process = self.start()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + LONGEST
         while not ready(self) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert process.poll() is None, (self.folder / "log").read_text()[-2000:]
@@ -136,9 +138,7 @@ class TrainRun:
 
 def nodes_of(made: TrainRun) -> list[TrainRun]:
     """The pods of a multi-node attempt: a folder each, and one place to meet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
         replace(made, folder=made.folder / f"node-{index}", place=meeting | {"JOB_COMPLETION_INDEX": str(index)})
         for index in range(made.task.slots)
@@ -146,7 +146,7 @@ def nodes_of(made: TrainRun) -> list[TrainRun]:
 
 
 def wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LONGEST
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -12,6 +12,9 @@ from rehearsal.controller.reconcile import Reconciled
 VISIT_SECONDS = 120.0
 """A visit is a handful of calls with timeouts of their own: one that takes longer hangs."""
 
+RACES = (Conflict.__name__, NotFound.__name__)
+"""Troubles that are over when the next look finds what is there now."""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +50,8 @@ class Visits:
         except Conflict as error:
             result = self._conflict(key, error)
         except NotFound as error:  # as a rule the run was deleted in between, and the next look says so
-            result = await self._failed(key, error) if key in self._troubles else self._conflict(key, error)
+            stays = self._troubles.get(key, Conflict.__name__) != Conflict.__name__
+            result = await self._failed(key, error) if stays else self._conflict(key, error)
         except Exception as error:  # noqa: BLE001 - whatever one run meets, the next one is visited
             result = await self._failed(key, error)
         else:
@@ -71,12 +75,12 @@ class Visits:
 
     def _conflict(self, key: Key, error: Conflict | NotFound) -> str:
         """Somebody wrote in between: look again at once, and later where that happens again and again."""
-        if self._troubles.get(key) != "Conflict":
-            self._troubles[key] = "Conflict"
+        if self._troubles.get(key) in RACES:
+            self._queue.failed(key)
+        else:
             self._queue.done(key)
             self._queue.wake(key)
-        else:
-            self._queue.failed(key)
+        self._troubles[key] = type(error).__name__
         log.debug("%s/%s: %s", *key, error)
         return "conflict"
 

@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Self
 
 from rehearsal.store.commit import Artifact
@@ -59,6 +60,7 @@ class Attempts:
         self._slot, self._slots = slot, slots
         self._salt = hashlib.sha256(retry.encode()).hexdigest()[:8]
         self._mine: dict[int, str] = {}
+        self._noting, self._over = Lock(), False
 
     def declare_dead(self) -> Self:
         """Say of every start that this slot's earlier pods left without an end, or slots that are no more, that its worker died."""
@@ -75,16 +77,21 @@ class Attempts:
         return self._histories(self._folder(shard)).get(shard, History())
 
     def start(self, shard: int) -> bool:
-        """Note that this worker begins a shard; False where three others have."""
+        """Note that this worker begins a shard; False where three others have, or where this one ends."""
         while not (history := self.of(shard)).taken:
             key = self._key(shard, max(history.started, default=0) + 1)
-            if self._objects.create(key, str(self._slot).encode()):
-                self._mine[shard] = key
-                return True
+            with self._noting:
+                if self._over:
+                    return False
+                if self._objects.create(key, str(self._slot).encode()):
+                    self._mine[shard] = key
+                    return True
         return False
 
     def end(self) -> None:
         """Note that this worker ends through no fault of the shards that it has begun. A committed one needs no note."""
+        with self._noting:
+            self._over = True
         for key in list(self._mine.values()):
             self._objects.create(f"{key}.ended", b"")
 

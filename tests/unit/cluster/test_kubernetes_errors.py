@@ -21,7 +21,7 @@ def server() -> ApiServer:
 
 @pytest_asyncio.fixture
 async def cluster(server, tmp_path) -> AsyncIterator[KubernetesCluster]:
-    async with adapter(server, tmp_path, timeout=5) as opened:
+    async with adapter(server, tmp_path, timeout=60) as opened:
         yield opened
 
 

@@ -44,7 +44,7 @@ def test_a_wrong_platform_is_refused_with_file_and_field(tmp_path: Path, text: s
 
 def test_the_operator_does_not_start_without_a_platform(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rehearsal.controller", "--platform", str(tmp_path / "absent.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 64
     assert "absent.yaml: cannot be read" in done.stderr
     assert "Traceback" not in done.stderr

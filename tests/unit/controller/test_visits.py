@@ -122,6 +122,15 @@ async def test_a_run_deleted_under_a_look_is_no_error_and_one_that_stays_unfound
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["ns/b"]
 
 
+@pytest.mark.fault(16)
+@virtual_time
+async def test_a_run_edited_and_deleted_under_two_looks_is_no_error_and_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench({A: [Conflict("changed"), NotFound("runs a not found"), Conflict("changed"), NotFound("runs a not found"), None]})
+    await bench.work(3600, A)
+    assert bench.times(A) == [0, 0, 1, 3, 7]
+    assert (bench.count("rehearsal_reconciles_total", result="conflict"), caplog.records) == (4, [])
+
+
 @pytest.mark.fault(14)
 @virtual_time
 async def test_an_overloaded_server_is_left_alone_for_as_long_as_it_asks() -> None:

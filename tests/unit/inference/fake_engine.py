@@ -10,7 +10,8 @@ from aiohttp import web
 
 from rehearsal.inference.client import Patience
 
-IMPATIENT = Patience(start=5, canary=1, repeat=1.5, request=0.5, token=0, first_pause=0.01, longest_pause=0.05)
+QUICK = Patience(start=60, canary=60, repeat=60, request=60, token=0, first_pause=0.01, longest_pause=0.05)
+"""Short pauses. What is to run out in a test is shortened there: everything else has the time that a busy machine takes."""
 MODEL, LENGTH = "model-0123456789abcdef", 512
 Body = dict[str, Any]
 
@@ -27,9 +28,14 @@ def one_token(body: Body) -> Body:
 
 
 class FakeEngine:
-    """`script` holds what the next completions meet: a status, "disconnect", "hang", "unfinished" or "ok"; then all is well."""
+    """`script` holds what the next completions meet; then all is well.
 
-    def __init__(self, *script: int | str, answer: Callable[[Body], Body] = one_token, model: str = MODEL) -> None:
+    A status, "disconnect", "hang", "unfinished" or "ok"; or a barrier, at which as many as it takes are disconnected together.
+    """
+
+    def __init__(
+        self, *script: int | str | asyncio.Barrier, answer: Callable[[Body], Body] = one_token, model: str = MODEL
+    ) -> None:
         self.script, self.answer, self.model = deque(script), answer, model
         self.requests: list[Body] = []
         self.healthy = True
@@ -65,6 +71,9 @@ class FakeEngine:
         body = await request.json()
         self.requests.append(body)
         step = self.script.popleft() if self.script else "ok"
+        if isinstance(step, asyncio.Barrier):
+            await step.wait()
+            step = "disconnect"
         if step == "disconnect":
             assert request.transport
             request.transport.close()

@@ -6,13 +6,13 @@ import pytest
 from rehearsal.api.messages import DeviceUnusable, Refused, Usage
 from rehearsal.inference.client import Patience, RequestRefusedError, connect
 from rehearsal.inference.completion import NEUTRAL, Choice, Completion, CompletionRequest, UnreadableAnswerError, parse_completion
-from tests.unit.inference.fake_engine import IMPATIENT, LENGTH, MODEL, FakeEngine, running
+from tests.unit.inference.fake_engine import LENGTH, MODEL, QUICK, FakeEngine, running
 
 ASKED = CompletionRequest(prompt=(1, 2, 3), max_tokens=4, n=2, stop_ids=(9,), ignore_eos=True, temperature=0.7, top_p=0.9, seed=5)
 ANSWER = Completion((Choice((3,), 9, "stop"),) * 2, Usage(prompt_tokens=3, completion_tokens=4))
 
 
-async def ask(engine: FakeEngine, request: CompletionRequest = ASKED, patience: Patience = IMPATIENT) -> Completion:
+async def ask(engine: FakeEngine, request: CompletionRequest = ASKED, patience: Patience = QUICK) -> Completion:
     """Ask once the canary, which the script leaves alone, is through."""
     script, engine.script = engine.script, type(engine.script)()
     async with connect(engine.url, MODEL, LENGTH, patience) as client:
@@ -36,13 +36,13 @@ async def test_what_a_server_leaves_unanswered_is_repeated(fault: str | int):
 
 async def test_a_request_that_takes_too_long_is_repeated_while_a_canary_answers():
     async with running(FakeEngine("hang")) as engine:
-        assert await ask(engine) == ANSWER
+        assert await ask(engine, patience=replace(QUICK, request=2)) == ANSWER
         assert [body["n"] for body in engine.requests] == [2, 1, 2]
 
 
 @pytest.mark.fault(53)
 async def test_a_server_that_dies_and_comes_back_is_waited_for():
-    async with running(FakeEngine()) as engine, connect(engine.url, MODEL, LENGTH, IMPATIENT) as client:
+    async with running(FakeEngine()) as engine, connect(engine.url, MODEL, LENGTH, QUICK) as client:
         await engine.stop()
         asked = asyncio.create_task(client.complete(ASKED))
         await asyncio.sleep(0.1)
@@ -55,9 +55,9 @@ async def test_a_server_that_dies_and_comes_back_is_waited_for():
 
 @pytest.mark.fault(53)
 async def test_many_requests_that_fail_together_share_one_canary():
-    async with running(FakeEngine()) as engine, connect(engine.url, MODEL, LENGTH, IMPATIENT) as client:
+    async with running(FakeEngine()) as engine, connect(engine.url, MODEL, LENGTH, QUICK) as client:
         engine.requests.clear()
-        engine.script.extend(["disconnect"] * 20)
+        engine.script.extend([asyncio.Barrier(20)] * 20)
         assert await asyncio.gather(*(client.complete(ASKED) for _ in range(20))) == [ANSWER] * 20
         assert sum(body["n"] == 1 for body in engine.requests) < 5
 
@@ -66,7 +66,7 @@ async def test_many_requests_that_fail_together_share_one_canary():
 async def test_a_request_that_kills_its_server_every_time_ends_the_program():
     async with running(FakeEngine(*["disconnect", "ok"] * 1000)) as engine:
         with pytest.raises(DeviceUnusable, match="unanswered") as caught:
-            await ask(engine)
+            await ask(engine, patience=replace(QUICK, repeat=2))
     assert caught.value.reason == "EngineGone"
 
 
@@ -74,7 +74,7 @@ async def test_a_request_that_kills_its_server_every_time_ends_the_program():
 async def test_a_server_that_is_healthy_and_completes_nothing_is_found_out_at_the_start():
     async with running(FakeEngine(*["hang"] * 10)) as engine:
         with pytest.raises(DeviceUnusable, match="did not complete one token") as caught:
-            async with connect(engine.url, MODEL, LENGTH, IMPATIENT):
+            async with connect(engine.url, MODEL, LENGTH, replace(QUICK, canary=0.5)):
                 pass
     assert caught.value.reason == "EngineHangs"
 
@@ -83,7 +83,7 @@ async def test_a_server_that_is_healthy_and_completes_nothing_is_found_out_at_th
 async def test_a_server_that_begins_to_hang_is_found_out_by_a_second_canary():
     async with running(FakeEngine(*["hang"] * 10)) as engine:
         with pytest.raises(DeviceUnusable) as caught:
-            await ask(engine)
+            await ask(engine, patience=replace(QUICK, request=0.2, canary=2))
     assert caught.value.reason == "EngineHangs"
 
 
@@ -91,7 +91,7 @@ async def test_a_server_that_never_becomes_healthy_is_given_up():
     async with running(FakeEngine()) as engine:
         engine.healthy = False
         with pytest.raises(DeviceUnusable, match="no healthy engine"):
-            await ask(engine, patience=replace(IMPATIENT, start=0.2))
+            await ask(engine, patience=replace(QUICK, start=0.2))
 
 
 @pytest.mark.fault(54)
@@ -104,7 +104,7 @@ async def test_a_server_of_another_model_is_refused_by_both_names():
 async def test_a_server_of_another_length_is_refused():
     async with running(FakeEngine()) as engine:
         with pytest.raises(Refused, match=f"serves {LENGTH} tokens, the run asks for maxModelLen 1024"):
-            async with connect(engine.url, MODEL, 1024, IMPATIENT):
+            async with connect(engine.url, MODEL, 1024, QUICK):
                 pass
 
 

@@ -1,6 +1,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -51,7 +52,7 @@ async def test_what_a_service_leaves_unanswered_is_asked_again(fault: int | str)
 
 
 async def test_a_request_that_hangs_is_asked_again():
-    async with asking(ChatServer("hang")) as endpoint:
+    async with asking(ChatServer("hang"), replace(QUICK, request=0.5)) as endpoint:
         assert await endpoint.chat(ASKED) == ANSWER
 
 
@@ -61,15 +62,15 @@ def a_date_in(seconds: int) -> str:
 
 @pytest.mark.parametrize("form", [str, a_date_in])
 async def test_a_service_that_asks_for_patience_is_given_it_by_every_request(form):
+    begun = time.monotonic()
     async with asking(ChatServer(429, headers={"Retry-After": form(1)}), Tolerance(first_pause=0.01)) as endpoint:
-        begun = time.monotonic()
         assert await endpoint.chat(ASKED) == ANSWER
         assert time.monotonic() - begun >= 0.9
 
 
 @pytest.mark.fault(51)
 async def test_a_service_that_stays_away_is_named():
-    error = await failure(ChatServer(*[503] * 1000))
+    error = await failure(ChatServer(*[503] * 1000), tolerance=replace(QUICK, give_up=1))
     assert isinstance(error, Unavailable)
     assert "endpoint openai left a request unanswered" in str(error)
 

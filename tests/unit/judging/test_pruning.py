@@ -44,14 +44,14 @@ def told(selected):
     return selected and (selected.member, selected.sample, selected.mean, selected.minimum, selected.verdicts)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(trials())
 def test_pruning_never_changes_the_selection(trial):
     jury, full, fit = trial
     assert told(select(jury, pruned(jury, full, fit), fit)) == told(select(jury, full, fit))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(trials())
 def test_an_unfit_candidate_and_one_whose_verdict_does_not_count_are_never_judged(trial):
     jury, full, fit = trial

@@ -12,7 +12,7 @@ from rehearsal.prompts.conversation import encode_conversation, textual_markup
 from rehearsal.prompts.template import Message, UnencodableError
 from tests.unit.prompts.model_families import FAMILIES, chatml
 
-SHARED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SPACES = ["", " ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u2028", "\u200b", "\ufeff", "▁"]
 # Without the mark that is set before content, which hypothesis finds in our source and a test of its own holds.
 PROSE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\U0010fffd"), max_size=20)

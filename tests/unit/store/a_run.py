@@ -17,7 +17,7 @@ SHARDS = 3
 IDS = [f"{shard}-{row}" for shard in range(SHARDS) for row in range(2)]
 FACTS = {"model": "tiny", "loss": 1.0, "steps": 7}
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system without a disk, where each fsync costs nothing
-quick = settings(deadline=None, max_examples=30)
+quick = settings(max_examples=30)
 
 
 def artifact_in(objects: Objects) -> Artifact:

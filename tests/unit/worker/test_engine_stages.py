@@ -43,10 +43,10 @@ def serving(engine: FakeEngine, context: Context, monkeypatch: pytest.MonkeyPatc
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(engine.start(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(engine.start(), loop).result(60)
         monkeypatch.setenv("ENGINE_PORT", str(engine.port))
         yield engine
-        asyncio.run_coroutine_threadsafe(engine.stop(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(engine.stop(), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -33,7 +33,10 @@ WEIGHTS = {"model-1.safetensors": b"first", "model-2.safetensors": b"second", "m
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubServer]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub with one model. Whoever tests has neither a token nor the wish to stay offline, whatever the environment says."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     files = talking_model(tmp_path / "files") | {"config.json": CONFIG, **WEIGHTS, "LICENSE.txt": b"be good"}
     del files["model.safetensors"]
     beside = {

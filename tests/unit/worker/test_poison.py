@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +29,7 @@ def start(
 
 
 def ended(worker: subprocess.Popen[str]) -> tuple[int, str]:
-    _, words = worker.communicate(timeout=60)
+    _, words = worker.communicate(timeout=300)
     return worker.returncode, words
 
 
@@ -105,7 +106,7 @@ def test_what_is_no_shards_fault_convicts_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(62)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     killers=st.sets(st.integers(0, ROWS - 1), min_size=1, max_size=3),
     concurrency=st.integers(1, ROWS),
@@ -149,3 +150,27 @@ def test_of_two_that_begin_a_shard_at_once_each_has_a_start_of_its_own(tmp_path:
     both[0].end()
     history = both[0].of(0)
     assert (history.started, history.open) == ({1, 2}, {2})
+
+
+def test_a_worker_that_is_told_to_end_while_it_notes_a_start_ends_that_one_too_and_starts_no_more(tmp_path: Path) -> None:
+    attempts = Attempts(output_in(tmp_path), 0, 1, "")
+    ending = Thread(target=attempts.end)
+
+    class Slow:
+        """The store, in which a start is noted just when the worker is told to end."""
+
+        def create(self, key: str, body: bytes) -> bool:
+            noted = objects.create(key, body)
+            if not key.endswith(".ended"):
+                ending.start()
+                ending.join(0.1)
+            return noted
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(objects, name)
+
+    objects, attempts._objects = attempts._objects, Slow()
+    assert attempts.start(2)
+    ending.join()
+    assert (attempts.of(2).started, attempts.of(2).open) == ({1}, set())
+    assert not attempts.start(3)

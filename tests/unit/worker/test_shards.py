@@ -75,12 +75,16 @@ def test_the_longest_answer_of_a_shard_does_not_keep_the_next_shard_from_startin
 
 
 def test_as_many_rows_as_asked_are_in_the_making_and_never_more(tmp_path: Path):
-    making, most = 0, 0
+    making, most, seven = 0, 0, asyncio.Event()
 
     async def counted(index: int, item: int) -> Made:
         nonlocal making, most
         making += 1
         most = max(most, making)
+        if making == 7:
+            seven.set()
+        async with asyncio.timeout(60):  # the next shard is begun meanwhile, which takes as long as the disk does
+            await seven.wait()
         await asyncio.sleep(0.05)
         making -= 1
         return await at_once(index, item)
@@ -137,7 +141,7 @@ def test_two_slots_share_a_stage(tmp_path: Path):
     assert rows_of(output, work) == expected(37)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deaths=st.lists(st.integers(1, 25), max_size=5), rows=st.integers(1, 23), concurrency=st.integers(1, 9))
 def test_however_often_it_dies_each_row_takes_effect_once(
     tmp_path_factory: pytest.TempPathFactory, deaths: list[int], rows: int, concurrency: int
