@@ -1,5 +1,6 @@
-"""The control plane of a test session, started when a test asks for it; a namespace a test; who plays its pods; and no hurry."""
+"""The control plane of a test session, started when a test asks for it; a namespace a test; who plays its pods. No hurry, and no proxy."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,15 @@ from tests.control.player import Player
 # By default an example that takes longer than 200 ms fails, as any may on a machine that others share.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def directly() -> Iterator[None]:
+    """No proxy that the environment names stands between a test and its own servers."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost"))))
+        yield
 
 
 @pytest.fixture(scope="session")

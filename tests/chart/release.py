@@ -10,9 +10,9 @@ import yaml
 from aiohttp import web
 
 from tests.chart.helm import CHART, RELEASE, Manifest, helm
-from tests.control.component import free_port
 from tests.control.given import Plane
 from tests.control.operator_process import Operator
+from tests.ports import free_port
 
 Right = tuple[str, str, str]
 """API group, resource and verb, as RBAC has them."""

@@ -1,9 +1,7 @@
 """A server process of a test: it dies with the test process however that ends, can be made to hang, and keeps a log."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -77,22 +75,3 @@ class Component:
             self._supervisor.stdin.write(b"k")
         self._supervisor.wait()
         self._supervisor.stdin.close()
-
-
-_claims: list[socket.socket] = []
-"""Names that only one process can have, a port each. The kernel frees them with the process."""
-
-
-def free_port() -> int:
-    """Return a port nobody listens on, which no other call returns, not even a rival process's, as long as this process lives.
-
-    It lies below those that outgoing connections take, so it stays free between two starts.
-    """
-    while True:
-        port, claim = random.randrange(20_000, 32_000), socket.socket(socket.AF_UNIX)  # noqa: S311
-        with socket.socket() as probe, suppress(OSError):
-            claim.bind(f"\0rehearsal-test-port-{port}")
-            probe.bind(("127.0.0.1", port))
-            _claims.append(claim)
-            return port
-        claim.close()

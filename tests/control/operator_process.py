@@ -12,7 +12,8 @@ from typing import Self
 import yaml
 
 from tests.control.access import Access, Manifest
-from tests.control.component import Component, free_port
+from tests.control.component import Component
+from tests.ports import free_port
 
 GROUP = "rehearsal.dev"
 PLATFORM: Manifest = {

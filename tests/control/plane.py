@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tests.control.access import Access, Manifest
 from tests.control.certificates import Authority, token_key
-from tests.control.component import Component, Ended, free_port
+from tests.control.component import Component, Ended
 from tests.control.flags import api_server_flags, controllers_flags, etcd_flags
+from tests.ports import free_port
 from tests.tools import tool
 
 START_SECONDS = 180.0

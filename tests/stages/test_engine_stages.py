@@ -34,7 +34,7 @@ from rehearsal.store.commit import Artifact
 from rehearsal.store.open import open_store
 from rehearsal.worker.models import model_digest
 from rehearsal.worker.scoring import Questions
-from tests.control.component import free_port
+from tests.ports import free_port
 from tests.stages.tiny import LONGEST
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]

@@ -10,13 +10,13 @@ from rehearsal.api.messages import RANK_LOST, DeviceUnusable, ExitCode
 from rehearsal.worker.checkpoints import Checkpoints, Seal
 from rehearsal.worker.node import Node
 from rehearsal.worker.torchrun import run_ranks
-from tests.control.component import free_port
+from tests.ports import free_port
 from tests.stages.conftest import EXACT, ROWS
 from tests.stages.tiny import LONGEST, TrainRun, nodes_of, train_run, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
-LOST = 300
+LOST = 60
 """Seconds within which a node is to have noticed that its peer is gone: far less than the half hour that gloo waits for one that hangs."""
 PARTS = {f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt" for rank in (0, 1)}
 """The model states of a checkpoint under ZeRO-3: a file a rank, from its own node."""

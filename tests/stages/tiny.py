@@ -24,7 +24,7 @@ from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact
 from rehearsal.store.open import open_store
-from tests.control.component import free_port
+from tests.ports import free_port
 
 LONGEST = 900
 """Seconds that a program may take on a machine that others share; nothing waits for them to be over."""

@@ -50,8 +50,8 @@ class Visits:
         except Conflict as error:
             result = self._conflict(key, error)
         except NotFound as error:  # as a rule the run was deleted in between, and the next look says so
-            stays = self._troubles.get(key, Conflict.__name__) != Conflict.__name__
-            result = await self._failed(key, error) if stays else self._conflict(key, error)
+            first = self._troubles.get(key) in (None, Conflict.__name__)
+            result = self._conflict(key, error) if first else await self._failed(key, error)
         except Exception as error:  # noqa: BLE001 - whatever one run meets, the next one is visited
             result = await self._failed(key, error)
         else:

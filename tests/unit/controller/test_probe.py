@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from rehearsal.controller.probe import serving
-from tests.control.component import free_port
+from tests.ports import free_port
 
 
 async def read(path: str, alive: bool = True, page: Callable[[], bytes] = bytes) -> tuple[int, str, bytes]:
