@@ -4,9 +4,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from rehearsal.api.messages import Progress, Refused, Usage
@@ -83,12 +85,18 @@ class Context:
         name = self.stage.external[label]
         return external_inputs(self.spec)[name], self.task.inputs[name]
 
-    def commit_rows(self, rows: Sequence[Mapping[str, object]], refused: Mapping[str, int]) -> int:
-        """Commit a whole output shard by shard, with the refusals on its first shard; return the number of shards."""
-        starts = range(0, max(1, len(rows)), ROWS_PER_SHARD)
-        for index, start in enumerate(starts):
-            self.output.commit_shard(index, rows[start : start + ROWS_PER_SHARD], refused if index == 0 else {})
-        return len(starts)
+    def commit_rows(self, rows: Iterable[Mapping[str, object]], refused: Counter[str], per_shard: int = ROWS_PER_SHARD) -> int:
+        """Commit an output shard by shard as its rows come, and hold no more of it; return the number of shards, at least one.
+
+        `refused` is counted by whoever makes the rows. Each shard carries what was refused while it was filled.
+        """
+        remaining, counted, shards = iter(rows), Counter[str](), 0
+        batch = list(islice(remaining, per_shard))
+        while batch or not shards:
+            following = list(islice(remaining, per_shard))  # first: what is refused after the last row is its shard's
+            self.output.commit_shard(shards, batch, dict(sorted((refused - counted).items())))
+            batch, counted, shards = following, refused.copy(), shards + 1
+        return shards
 
     def progress(self, done: int, total: int, unit: str = "rows", per_second: float = 0.0, tokens_per_second: float = 0.0) -> None:
         """Print one progress line, unless one was printed a moment ago and this is not the last one."""

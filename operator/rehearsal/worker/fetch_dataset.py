@@ -7,7 +7,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from itertools import islice
 
 from rehearsal.api.messages import Refused, TooManyRefused
 from rehearsal.data.presets import PRESETS, PublicSet, UnfitRow, conversation_of
@@ -33,7 +32,7 @@ def fetch_dataset(context: Context, hub: HubClient) -> Manifest:
         raise Refused(f"{repository}: holds none of {', '.join(public.files)}; name an older `revision`", "HubMissing")
     refused: Counter[str] = Counter()
     rows = _rows(context, hub, repository, public, sorted(files, key=lambda file: file.path), refused)
-    shards = _commit_all(context, rows, refused)
+    shards = context.commit_rows(rows, refused, ROWS_PER_SHARD)
     accepted = sum(commit.rows for commit in context.output.commits(shards).values())
     if refused.total() > accepted:
         raise TooManyRefused(
@@ -69,13 +68,3 @@ def _rows(
         shutil.rmtree(folder)
         done += file.size
         context.progress(done, sum(each.size for each in files), "bytes")
-
-
-def _commit_all(context: Context, rows: Iterator[Row], refused: Counter[str]) -> int:
-    """Commit the rows shard by shard, each with what was refused while it was filled; return the number of shards."""
-    counted: Counter[str] = Counter()
-    shards = 0
-    while batch := list(islice(rows, ROWS_PER_SHARD)):
-        context.output.commit_shard(shards, batch, dict(sorted((refused - counted).items())))
-        counted, shards = refused.copy(), shards + 1
-    return shards

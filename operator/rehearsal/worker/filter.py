@@ -3,6 +3,7 @@
 Falling short asks for another round of elicitation; after the last round, or where most rows are unfit, the run fails.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def run(context: Context) -> Outcome:
     ]
     intake.check()
     if intake.full:
-        return Outcome(_seal(context, accepted, {str(reason): count for reason, count in sorted(intake.refused.items())}))
+        return Outcome(_seal(context, accepted, Counter({str(reason): count for reason, count in intake.refused.items()})))
     return Outcome(None, another_round=_next_round(context, made, intake))
 
 
@@ -51,7 +52,6 @@ def _next_round(context: Context, made: Reconstructed, intake: Intake) -> int:
     return context.task.rounds + 1
 
 
-def _seal(context: Context, rows: list[dict[str, Any]], refused: dict[str, int]) -> Manifest:
-    """Refusals are counted on the first shard: they belong to the whole."""
+def _seal(context: Context, rows: list[dict[str, Any]], refused: Counter[str]) -> Manifest:
     shards = context.commit_rows(rows, refused)
     return context.output.seal(shards, facts={"rounds": context.task.rounds})

@@ -35,7 +35,7 @@ def run(context: Context) -> Outcome:
         (rehearsal if pick.source is Source.REHEARSAL else domain)[pick.index] | {"repeat": pick.repeat}
         for pick in mixed(plan, f"{context.spec.seed}/{context.spec.rerun}")
     ]
-    shards = context.commit_rows(rows, dict(sorted(refused.items())))
+    shards = context.commit_rows(rows, refused)
     facts = _facts(plan, rows)
     path = context.scratch / "README.md"
     path.write_text(CARD.format(**facts, length=context.spec.training.sequence_length, refused=refused.total()))

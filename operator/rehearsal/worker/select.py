@@ -1,5 +1,6 @@
 """Choose the best answer to every instruction: the reconstructed set, a data set of its own with a card."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ def run(context: Context) -> Outcome:
             rows.append(_row(instruction, answers, chosen, names) | {"decided": str(chosen.decided_by) if whole else None})
     if not rows:
         raise TooManyRefused("no instruction has an answer with enough readable verdicts: nothing to train on", "NothingToTrain")
-    shards = context.commit_rows(rows, {"no-answer": nobody} if nobody else {})
+    shards = context.commit_rows(rows, Counter({"no-answer": nobody} if nobody else {}))
     return Outcome(context.output.seal(shards, files=[_card(context, made, len(rows))], facts=_facts(made, jury, judged)))
 
 

@@ -1,7 +1,8 @@
 """Filter, select and mix over a real folder store, with the rows of the stages before written by the test."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,22 @@ def test_a_domain_file_that_changed_after_preflight_is_not_read(tmp_path: Path, 
     domain_of(store, 41)
     with pytest.raises(CorruptInput, match="changed after preflight"):
         mix.run(context)
+
+
+def test_rows_are_committed_as_they_come_and_what_is_refused_after_the_last_one_is_counted(
+    tmp_path: Path, store: FolderStore
+) -> None:
+    context = context_of(tmp_path, store, "filter", a_spec(count=3))
+    refused: Counter[str] = Counter()
+    made = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal made
+        for made in range(1, 7):
+            assert len(context.output.commits()) >= made // 2 - 2
+            yield {"id": made}
+        refused["too-late"] += 1
+
+    assert context.commit_rows(rows(), refused, per_shard=2) == 3
+    assert [commit.refused for commit in context.output.commits().values()] == [{}, {}, {"too-late": 1}]
+    assert [row["id"] for index in range(3) for row in context.output.shard_rows(index)] == [1, 2, 3, 4, 5, 6]
