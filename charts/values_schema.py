@@ -34,7 +34,7 @@ def values_schema() -> Schema:
         "image": _image(),
         "imagePullSecrets": _list(_closed({"name": TEXT})),
         "platform": _platform(),
-        "workerServiceAccount": _closed({"annotations": TEXTS}),
+        "workerServiceAccount": _worker_service_account(),
         "networkPolicy": _network_policy(),
         "logFormat": {"enum": ["json", "text"]},
         "sweepSeconds": {"type": "number", "minimum": 1, "maximum": 600},
@@ -86,7 +86,9 @@ def _platform() -> Schema:
     properties = platform["properties"]
     # No pod mounts a folder of its node.
     store = properties["stores"]["additionalProperties"]
-    store |= {"properties": {"s3": store["properties"]["s3"] | {"type": "object"}}, "required": ["s3"]}
+    store["properties"]["s3"] |= {"type": "object"}
+    del store["properties"]["folder"]
+    store["required"] = ["s3"]
     allow = EndpointConfig.model_fields["allow_http"].alias
     allowed = {"required": [allow], "properties": {allow: {"const": True}}}
     properties["endpoints"]["additionalProperties"] |= {"if": {"properties": {"url": {"pattern": "^http:"}}}, "then": allowed}
@@ -107,6 +109,12 @@ def _image() -> Schema:
             "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
         }
     ) | {"required": ["repository"]}
+
+
+def _worker_service_account() -> Schema:
+    annotated = _closed({"annotations": TEXTS})
+    own = {"type": "object", "patternProperties": {NAMESPACE["pattern"]: annotated}, "additionalProperties": False}
+    return _closed({"annotations": TEXTS, "namespaces": own})
 
 
 def _network_policy() -> Schema:

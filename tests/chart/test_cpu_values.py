@@ -42,7 +42,7 @@ def platform(rendered: list[Manifest], tmp_path_factory: pytest.TempPathFactory)
     """The platform, as the operator reads it."""
     path = tmp_path_factory.mktemp("operator") / "platform.yaml"
     path.write_text(platform_of(rendered))
-    return read_platform(path)
+    return read_platform(path, ["ops"])
 
 
 @pytest.mark.parametrize("example", [QUICKSTART, MEDICAL], ids=lambda folder: folder.name)

@@ -1,5 +1,6 @@
 """What an install would apply: the operator's pod, its platform, the namespaces where runs live."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,54 @@ def test_each_run_namespace_is_prepared_alike(everything: list[Manifest]) -> Non
     assert kinds == [*["NetworkPolicy"] * 4, "Role", "RoleBinding", "ServiceAccount"]
 
 
+TWO_TEAMS = {
+    "runNamespaces": ["team-a", "team-b"],
+    "platform": {
+        "stores": {
+            "a": {"s3": {"bucket": "runs", "prefix": "team-a"}, "namespaces": ["team-a"]},
+            "b": {"s3": {"bucket": "runs", "prefix": "team-b"}, "namespaces": ["team-b"]},
+        }
+    },
+    "workerServiceAccount": {
+        "annotations": {"owner": "platform"},
+        "namespaces": {"team-a": {"annotations": {"role": "a"}}, "team-b": {"annotations": {"role": "b", "owner": "b"}}},
+    },
+}
+
+
+def test_two_teams_have_a_store_and_a_role_each(tmp_path: Path) -> None:
+    manifests = render(TWO_TEAMS)
+    accounts = {found["metadata"]["namespace"]: found for found in of_kind(manifests, "ServiceAccount")}
+    assert accounts["team-a"]["metadata"]["annotations"] == KEPT | {"owner": "platform", "role": "a"}
+    assert accounts["team-b"]["metadata"]["annotations"] == KEPT | {"owner": "b", "role": "b"}
+    assert platform(manifests, tmp_path).stores["a"].namespaces == ["team-a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"runNamespaces": ["team-a", "team-b"], "platform": STORE},
+            "platform.stores.default.namespaces: name those of team-a, team-b whose runs may use this store",
+        ),
+        (
+            {
+                "runNamespaces": ["team-a"],
+                "platform": {"stores": {"default": {"s3": {"bucket": "runs"}, "namespaces": ["team-c"]}}},
+            },
+            "platform.stores.default.namespaces: team-c is not among runNamespaces (team-a)",
+        ),
+        (
+            {"platform": STORE, "workerServiceAccount": {"namespaces": {"team-c": {"annotations": {"role": "c"}}}}},
+            "workerServiceAccount.namespaces: team-c is not among runNamespaces (ops)",
+        ),
+    ],
+)
+def test_a_store_that_does_not_say_whose_it_is_is_not_installed(values: Manifest, words: str) -> None:
+    with pytest.raises(HelmRefused, match=re.escape(words)):
+        render(values)
+
+
 def test_workers_have_an_identity_and_no_rights(everything: list[Manifest]) -> None:
     (account,) = [found for found in of_kind(everything, "ServiceAccount") if found["metadata"]["namespace"] == "team-a"]
     assert account["metadata"]["name"] == Platform().service_account
@@ -187,4 +236,4 @@ def image(manifests: list[Manifest]) -> str:
 
 def platform(manifests: list[Manifest], folder: Path) -> Platform:
     (folder / "platform.yaml").write_text(platform_of(manifests))
-    return read_platform(folder / "platform.yaml")
+    return read_platform(folder / "platform.yaml", ["ops"])

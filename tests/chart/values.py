@@ -9,8 +9,11 @@ EVERYTHING: Manifest = {
     "imagePullSecrets": [{"name": "registry"}],
     "platform": {
         "stores": {
-            "default": {"s3": {"bucket": "rehearsal", "region": "eu-central-1"}},
-            "lab": {"s3": {"bucket": "rehearsal", "endpoint": "http://minio.lab:9000", "secret": "s3"}},
+            "default": {"s3": {"bucket": "rehearsal", "region": "eu-central-1"}, "namespaces": ["team-a"]},
+            "lab": {
+                "s3": {"bucket": "rehearsal", "endpoint": "http://minio.lab:9000", "secret": "s3"},
+                "namespaces": ["team-a", "team-b"],
+            },
         },
         "endpoints": {"strong": {"url": "https://strong.example:8443/v1", "secret": "strong"}},
         "hub": {"url": "https://hub.example", "secret": "hub-token"},

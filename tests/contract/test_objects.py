@@ -114,7 +114,7 @@ def test_what_is_uploaded_is_a_copy(store, tmp_path):
 def test_an_object_is_downloaded_over_whatever_was_there(store, tmp_path):
     store.put("a/b", b"bytes")
     for _ in range(2):
-        store.download("a/b", tmp_path / "deep/er/local")
+        assert store.download("a/b", tmp_path / "deep/er/local") == sha256(b"bytes")
         assert (tmp_path / "deep/er/local").read_bytes() == b"bytes"
 
 

@@ -14,7 +14,7 @@ GPU = "example.com/gpu"
 NO_IMAGE = "registry.invalid/rehearsal/inference:none"
 ELSEWHERE: Manifest = {"crds": {"install": False}}
 GPUS, NO_PULL = "rehearsal-e2e-gpu", "rehearsal-e2e-image"
-"""Namespaces with an operator of their own, whose platform is another."""
+"""Namespaces with an operator of their own, whose platform is another; so has the one without a Secret."""
 ALONE: Manifest = {"evaluation": {"tasks": []}}
 """No evaluation of the base model beside elicitation: the node has room for one engine."""
 GONE = {"endpoint": {"name": "gone", "model": "m"}}
@@ -52,9 +52,11 @@ class Place:
 
     def prepare(self) -> None:
         """Install what the runs need to go wrong."""
-        for name, platform in ((GPUS, {"device": {"resource": GPU}}), (NO_PULL, {"images": {"inference": NO_IMAGE}})):
+        platforms = {GPUS: {"device": {"resource": GPU}}, NO_PULL: {"images": {"inference": NO_IMAGE}}, BARE: {}}
+        for name, platform in platforms.items():
             namespace(self.cluster, name)
-            self.cluster.apply(self.store.secret(name))
+            if name != BARE:
+                self.cluster.apply(self.store.secret(name))
             self.operators[name] = Installed(self.cluster, self.images, name, name)
             self.operators[name].apply(merged(ELSEWHERE, {"runNamespaces": [name], "platform": platform}))
         if self.cluster.one_node:

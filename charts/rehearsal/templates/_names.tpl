@@ -39,8 +39,29 @@ helm.sh/resource-policy: keep
 {{- $name }}
 {{- end }}
 
+{{- /* Whoever may use a store may read all of it that is theirs: it says who. Of one namespace, it is that one's. */ -}}
+{{- define "rehearsal.tenants" -}}
+{{- $namespaces := include "rehearsal.namespaces" . | fromJsonArray }}
+{{- range $name, $store := .Values.platform.stores }}
+{{- if and (gt (len $namespaces) 1) (not $store.namespaces) }}
+{{- fail (printf "platform.stores.%s.namespaces: name those of %s whose runs may use this store" $name (join ", " $namespaces)) }}
+{{- end }}
+{{- range $store.namespaces }}
+{{- if not (has . $namespaces) }}
+{{- fail (printf "platform.stores.%s.namespaces: %s is not among runNamespaces (%s)" $name . (join ", " $namespaces)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $namespace, $_ := .Values.workerServiceAccount.namespaces }}
+{{- if not (has $namespace $namespaces) }}
+{{- fail (printf "workerServiceAccount.namespaces: %s is not among runNamespaces (%s)" $namespace (join ", " $namespaces)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* The platform as the operator reads it. Images that the values do not name lie beside the operator's, under the same tag. */ -}}
 {{- define "rehearsal.platform" -}}
+{{- include "rehearsal.tenants" . }}
 {{- $folder := regexReplaceAll "[^/]*$" .Values.image.repository "" }}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion }}
 {{- $own := dict "operator" (include "rehearsal.image" .) }}

@@ -17,6 +17,9 @@ _EARLIER_RUN = "run://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 Name = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$", max_length=32)]
 """What a run calls its own things; short, because it becomes part of stage and Job names."""
 
+Label = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$", max_length=63)]
+"""A namespace's name."""
+
 QueueName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=63)]
 ClassName = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
 LabelKey = Annotated[str, StringConstraints(pattern=rf"^({_LABEL}(\.{_LABEL})*/)?{_WORD}$", max_length=317)]

@@ -3,11 +3,13 @@
 Whatever differs between a cluster and one machine is a value here, never an `if` in a builder or a worker.
 """
 
+from itertools import combinations
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from rehearsal.api.model import ApiModel
+from rehearsal.api.names import Label
 from rehearsal.api.quantity import Quantity
 from rehearsal.api.serving import Toleration
 
@@ -37,16 +39,38 @@ class S3Store(ApiModel):
 
 
 class StoreConfig(ApiModel):
-    """One kind of store."""
+    """One kind of store, and whose it is: whoever may read and write it is one tenant."""
 
     folder: FolderStore | None = None
     s3: S3Store | None = None
+    namespaces: list[Label] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Whose runs may use it. Several share it: each reads inputs below <namespace>/ alone. None named: the "
+        "operator's one namespace, or this machine.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.folder is None) == (self.s3 is None):
             raise ValueError("a store is either a `folder` or `s3`, one of the two")
         return self
+
+    def overlaps(self, other: "StoreConfig") -> bool:
+        """Tell whether an object of one can be an object of the other."""
+        if self.s3 and other.s3:
+            same = (self.s3.bucket, self.s3.endpoint) == (other.s3.bucket, other.s3.endpoint)
+            return same and _nested(self.s3.prefix, other.s3.prefix)
+        if self.folder and other.folder:
+            return _nested(self.folder.path, other.folder.path)
+        return False
+
+
+def _nested(one: str, other: str) -> bool:
+    """Tell whether one of two paths is the other, or lies below it."""
+    parts = [[part for part in path.split("/") if part not in ("", ".")] for path in (one, other)]
+    shorter = min(map(len, parts))
+    return parts[0][:shorter] == parts[1][:shorter]
 
 
 class EndpointConfig(ApiModel):
@@ -161,3 +185,14 @@ class Platform(ApiModel):
     backoff_limit: int = Field(6, ge=0, le=100)
     deadline_seconds: int = Field(7 * 86_400, ge=60, description="Longest life of a Job.")
     progress_seconds: float = Field(30, gt=0, description="Least time between two progress writes of a run.")
+
+    @model_validator(mode="after")
+    def _tenants_apart(self) -> Self:
+        """One tenant's store may not lie in another's: a run could name the other's files by its own store."""
+        for (one, a), (other, b) in combinations(self.stores.items(), 2):
+            if set(a.namespaces) != set(b.namespaces) and a.overlaps(b):
+                raise ValueError(
+                    f"stores.{one} and stores.{other} are of different namespaces and lie in one another: "
+                    "give each a bucket, a prefix or a folder of its own"
+                )
+        return self

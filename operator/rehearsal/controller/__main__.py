@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     configure(arguments.log_format)
     try:
-        platform = read_platform(arguments.platform)
+        platform = read_platform(arguments.platform, arguments.namespace)
         return asyncio.run(operate(Options(platform, arguments.namespace, arguments.port, arguments.sweep_seconds)))
     except Refused as error:
         log.critical("%s", error)

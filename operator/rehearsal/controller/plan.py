@@ -33,6 +33,7 @@ from rehearsal.controller.progress import throttled
 from rehearsal.controller.waiting import SETTLES_SECONDS
 from rehearsal.manifests.jobs import Order, build_job
 from rehearsal.manifests.rendezvous import build_service
+from rehearsal.pipeline.external import foreign
 
 MOST_GONE = 100
 """Jobs that are gone whose UIDs are kept: seen again in an old answer, they are not counted twice."""
@@ -68,7 +69,7 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     if run.deleting:
         return Plan(status)
     spec, refused = problems(run.spec)
-    if spec is None or (refused := list(_unknown_names(spec, platform))):
+    if spec is None or (refused := [*_unknown_names(spec, platform), *_foreign_inputs(spec, run, platform)]):
         words = "; ".join(f"{path}: {text}" for path, text in refused)
         status = conditions.refused(ledger.fold_usage(status, live(jobs), now), run, words, now)
         return _told(run, Plan(status, delete=live(jobs)), now)
@@ -106,6 +107,12 @@ def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str
             has = ", ".join(sorted(platform.endpoints)) or "none"
             path = f"spec.rehearsal.reconstructed.committee.members[{i}].endpoint.name"
             yield path, f"the platform has no endpoint {member.endpoint.name!r}; it has {has}"
+
+
+def _foreign_inputs(spec: RunSpec, run: Run, platform: Platform) -> Iterator[tuple[str, str]]:
+    """What the spec names and belongs to other namespaces."""
+    if store := platform.stores.get(spec.store):
+        yield from foreign(spec, run.namespace, store)
 
 
 def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tuple[JobView, ...] = ()) -> Plan:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ def sha256_of(path: Path) -> str:
     """Read the file and return its SHA-256 in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def accounted(chunks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Yield the chunks, and account for each in the digest."""
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
 @dataclass(frozen=True)

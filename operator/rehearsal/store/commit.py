@@ -128,10 +128,10 @@ class Artifact:
             if not local.resolve().is_relative_to(folder):
                 raise self._corrupt(f"file {file.path} would be written outside {into}", "PathEscape")
             try:
-                self.objects.download(file.key, local)
+                found = self.objects.download(file.key, local)
             except NotFound:
                 raise self._corrupt(f"file {file.path}: no object {file.key}", "ObjectMissing") from None
-            if local.stat().st_size != file.size or sha256_of(local) != file.sha256:
+            if local.stat().st_size != file.size or found != file.sha256:
                 local.unlink()
                 raise self._corrupt(f"file {file.path}: {file.key} is not what was sealed", "DigestMismatch")
 

@@ -11,10 +11,11 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from rehearsal.store.checksums import Checksums, sha256_of
+from rehearsal.store.checksums import Checksums, accounted, sha256_of
 from rehearsal.store.filesystem import PERMISSION, reading, writing
 from rehearsal.store.keys import is_key
 from rehearsal.store.objects import Denied, NotFound, Stat, StoreError
@@ -60,7 +61,7 @@ class FolderStore:
         """Write a file's bytes as the object and return their SHA-256 in hex, read back from what was stored."""
         target = self._path(key)
         digest = hashlib.sha256()
-        with path.open("rb") as source, writing(target), self._written(_chunks(source, digest)) as temporary:
+        with path.open("rb") as source, writing(target), self._written(accounted(_chunks(source), digest)) as temporary:
             stored = sha256_of(temporary)
             if stored != digest.hexdigest():
                 raise StoreError(f"{target} did not come back from the disk as it was written")
@@ -68,8 +69,11 @@ class FolderStore:
             self._checksums.remember(target, stored)
         return stored
 
-    def download(self, key: str, path: Path) -> None:
-        """Bring an object to a local file that must not be written to afterwards: where that works it is the same file."""
+    def download(self, key: str, path: Path) -> str:
+        """Bring an object to a local file that must not be written to afterwards: where that works it is the same file.
+
+        Returns the SHA-256 of the bytes, read from the file itself and never from what is remembered of it.
+        """
         source = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -80,6 +84,7 @@ class FolderStore:
                 if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, *PERMISSION):
                     raise
                 shutil.copyfile(source, path)
+            return sha256_of(path)
 
     def stat(self, key: str) -> Stat:
         """Return size and checksum, or raise NotFound. A file is read for it once, not again until it changes."""
@@ -155,11 +160,8 @@ def _entries(folder: Path, parent: str) -> list[tuple[str, os.DirEntry[str]]]:
     return sorted(found, key=lambda pair: pair[0])
 
 
-def _chunks(source: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Yield the source's bytes, and account for them in the digest."""
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        yield chunk
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(source.read, CHUNK), b"")
 
 
 def _move(temporary: Path, path: Path) -> None:

@@ -61,8 +61,11 @@ class Objects(Protocol):
         """Write a file's bytes as the object and return their SHA-256 in hex, verified against what was stored."""
         ...
 
-    def download(self, key: str, path: Path) -> None:
-        """Bring an object to a local file that must not be written to afterwards, or raise NotFound."""
+    def download(self, key: str, path: Path) -> str:
+        """Bring an object to a local file that must not be written to afterwards, or raise NotFound.
+
+        Returns the SHA-256 in hex of the bytes that the file holds, which the caller compares with its pin.
+        """
         ...
 
     def stat(self, key: str) -> Stat:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal.store.checksums import sha256_of
+from rehearsal.store.checksums import accounted, sha256_of
 from rehearsal.store.keys import is_key
 from rehearsal.store.objects import Denied, NotFound, Stat, StoreError
 from rehearsal.store.parts import part_size
@@ -65,15 +65,20 @@ class S3Store:
             raise StoreError(f"the store did not keep {key} as it was sent")
         return sha256
 
-    def download(self, key: str, path: Path) -> None:
-        """Bring an object to a local file, or raise NotFound. The file has its name only when it is whole."""
+    def download(self, key: str, path: Path) -> str:
+        """Bring an object to a local file, or raise NotFound; return the SHA-256 of its bytes.
+
+        The file has its name only when it is whole.
+        """
         head = self._s3.head(_checked(key))
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{secrets.token_hex(16)}")
+        digest = hashlib.sha256()
         try:
             with unfinished.open("xb") as file:
-                file.writelines(fetch(self._s3, key, head))
+                file.writelines(accounted(fetch(self._s3, key, head), digest))
             unfinished.replace(path)
+            return digest.hexdigest()
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -120,8 +125,8 @@ class S3Store:
             if re.fullmatch(b"[0-9a-f]{64}", known := self._s3.get(entry)):
                 return known.decode()
         digest = hashlib.sha256()
-        for data in fetch(self._s3, key, head):
-            digest.update(data)
+        for _ in accounted(fetch(self._s3, key, head), digest):
+            pass
         with suppress(Denied):
             self._s3.put(entry, digest.hexdigest().encode())
         return digest.hexdigest()

@@ -102,10 +102,10 @@ class Checkpoints:
                 raise CorruptInput(f"checkpoint file {name} would be written outside {folder}", "PathEscape")
             local.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self.artifact.objects.download(key, local)
+                found = self.artifact.objects.download(key, local)
             except NotFound as error:
                 raise self._corrupt(seal, f"{key} is missing") from error
-            if sha256_of(local) != sha256:
+            if found != sha256:
                 raise self._corrupt(seal, f"{key} is not what was sealed")
         return folder
 

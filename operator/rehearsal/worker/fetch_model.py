@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from rehearsal.pipeline.external import model_field
 from rehearsal.pipeline.sources import HUB, sources_of
 from rehearsal.store.commit import File, Manifest
 from rehearsal.store.objects import NotFound
@@ -16,7 +17,7 @@ from rehearsal.worker.context import Context
 from rehearsal.worker.hub import HubClient, HubFile, Repository
 from rehearsal.worker.model_files import INDEX, WEIGHTS, check_complete, check_config, check_index
 from rehearsal.worker.pace import Pace
-from rehearsal.worker.suitability import check_model_suits, model_field
+from rehearsal.worker.suitability import check_model_suits
 
 KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
 """Of the repository's own folder alone: folders in it hold the model in other forms."""

@@ -1,35 +1,43 @@
-"""External inputs: where they lie in the store, and the digest a run is pinned to. Read only after the digest is checked."""
+"""External data files: brought to scratch, and used only where their bytes are those that the run is pinned to."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rehearsal.api.messages import CorruptInput, Refused
+from rehearsal.pipeline.external import field_of, key_of
+from rehearsal.pipeline.sources import external_inputs
 from rehearsal.prompts.template import Message
-from rehearsal.store.objects import NotFound, Objects
+from rehearsal.store.checksums import sha256_of
+from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 
 
-def key_of(uri: str) -> str:
-    """Return the store key that a `store://` URI names."""
-    return uri.removeprefix("store://").strip("/")
+def look_at(context: Context, name: str) -> str:
+    """Bring the data file that is the run's external input of that name to scratch; return the SHA-256 of its bytes.
 
-
-def file_digest(objects: Objects, uri: str, field: str) -> str:
-    """Return the SHA-256 of a data file, by the store's own checksum; a missing one is refused by field."""
+    Preflight pins the run to it. A file that is not in the store is refused by field.
+    """
+    uri = external_inputs(context.spec)[name]
     try:
-        return objects.stat(key_of(uri)).sha256
+        return context.objects.download(key_of(uri), _place(context, name))
     except NotFound:
+        field = field_of(context.spec, name)
         raise Refused(f"{field}: there is no {uri} in the store; upload it, or correct the path", "InputMissing") from None
 
 
-def fetch_file(context: Context, label: str, suffix: str) -> Path:
-    """Bring the external file read under that label to scratch, and check it against its pinned digest."""
-    uri, pinned = context.external(label)
-    if file_digest(context.objects, uri, uri) != pinned:
+def bring_input(context: Context, name: str) -> Path:
+    """Bring the data file that is the run's external input of that name to scratch; CorruptInput when it is not what was pinned."""
+    path, pinned = _place(context, name), context.task.inputs[name]
+    if path.exists() and sha256_of(path) == pinned:
+        return path
+    if look_at(context, name) != pinned:
+        uri = external_inputs(context.spec)[name]
         raise CorruptInput(f"{uri} changed after preflight looked at it; run again to use it as it is now", "InputChanged")
-    path = context.scratch / f"{label.replace('.', '-')}{suffix}"
-    context.objects.download(key_of(uri), path)
     return path
+
+
+def _place(context: Context, name: str) -> Path:
+    return context.scratch / "inputs" / name
 
 
 def as_messages(turns: Iterable[Mapping[str, str]]) -> list[Message]:

@@ -15,6 +15,7 @@ from rehearsal.inference.client import Engine
 from rehearsal.inference.endpoint import Endpoint
 from rehearsal.judging.jury import Candidate, Fit, Jury, Scores, candidates
 from rehearsal.judging.pruning import audited, outstanding
+from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.store.commit import Artifact
@@ -25,7 +26,6 @@ from rehearsal.worker.scoring import Scored, Scorer, endpoint_scorer, scorer
 from rehearsal.worker.select import fitness
 from rehearsal.worker.shards import REFUSED, Made, Work
 from rehearsal.worker.slices import rows_between, same_ids
-from rehearsal.worker.suitability import BASE
 
 Answers = list[list[Mapping[str, Any]]]
 Client = TypeVar("Client")

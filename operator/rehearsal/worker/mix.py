@@ -15,7 +15,7 @@ from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.worker.context import Context, Outcome
-from rehearsal.worker.inputs import as_messages, fetch_file
+from rehearsal.worker.inputs import as_messages, bring_input
 from rehearsal.worker.models import fetch_tokenizer
 
 Messages = list[Message]
@@ -48,7 +48,7 @@ def _rehearses(context: Context) -> bool:
 
 def _domain(context: Context) -> Iterator[tuple[str, Messages]]:
     uri, _ = context.external("domain")
-    path = fetch_file(context, "domain", ".jsonl")
+    path = bring_input(context, "domain")
     for conversation in read_conversations(path, context.spec.domain.format, uri):
         yield f"d{conversation.line:07d}", as_messages(conversation.messages)
 
@@ -69,7 +69,7 @@ def _dataset(context: Context, dataset: Dataset) -> Callable[[], Iterator[tuple[
         fetched = context.input("rehearsal")
         return lambda: ((row["id"], as_messages(row["messages"])) for row in fetched.rows())
     uri, _ = context.external("rehearsal")
-    path = fetch_file(context, "rehearsal", ".jsonl")
+    path = bring_input(context, "dataset")
     return lambda: ((f"r{row.line:07d}", as_messages(row.messages)) for row in read_conversations(path, dataset.format, uri))
 
 

@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 
 from rehearsal.api.messages import Refused
+from rehearsal.pipeline.external import key_of
 from rehearsal.store.commit import Artifact, File
 from rehearsal.store.objects import Objects
-from rehearsal.worker.inputs import key_of
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 INDEX = "model.safetensors.index.json"

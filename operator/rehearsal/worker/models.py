@@ -68,8 +68,7 @@ def _bring(objects: Objects, file: File, path: Path) -> None:
     if path.exists() and sha256_of(path) == file.sha256:
         return
     partial = path.with_name(f".{path.name}.partial")
-    objects.download(file.key, partial)
-    if sha256_of(partial) != file.sha256:
+    if objects.download(file.key, partial) != file.sha256:
         partial.unlink()
         raise CorruptInput(f"{file.key} is not what the store's checksum says; upload the model again", "DigestMismatch")
     partial.replace(path)

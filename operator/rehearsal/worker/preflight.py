@@ -5,9 +5,10 @@ What is still on a hub is looked at by the stage that fetches it.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from rehearsal.api.messages import Refused, Termination
-from rehearsal.api.run import RunSpec
+from rehearsal.pipeline.external import BASE, field_of, is_model
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs, sources_of
 from rehearsal.pipeline.stage import MAX_ROUNDS, Stage
@@ -16,10 +17,10 @@ from rehearsal.report.categories import parse
 from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import Objects
 from rehearsal.worker.context import Context
-from rehearsal.worker.inputs import file_digest, key_of
+from rehearsal.worker.inputs import bring_input, look_at
 from rehearsal.worker.model_files import Files, check_files, sealed, uploaded, weight_bytes
 from rehearsal.worker.models import bring_files, model_digest
-from rehearsal.worker.suitability import BASE, Facts, check_data, check_endpoints, check_model_suits, model_field
+from rehearsal.worker.suitability import Facts, check_data, check_endpoints, check_model_suits
 from rehearsal.worker.tasks import check_task, task_digest
 
 NO_SUITES = "this release brings no suites yet; name task files in spec.evaluation.tasks"
@@ -34,11 +35,12 @@ def run(context: Context) -> Termination:
         raise Refused(f"spec.evaluation.suite: {NO_SUITES}", "NotAvailable")
     check_endpoints(spec)
     _check_ranks(context)
-    inputs = dict(_digests(spec, objects))
+    inputs = dict(_digests(context))
+    context = replace(context, task=context.task.model_copy(update={"inputs": inputs}))
     outputs = _outputs(context, inputs)
     facts = _check_models(context, outputs)
     if spec.categories:
-        parse(objects.get(key_of(spec.categories.uri)))
+        parse(bring_input(context, "categories").read_bytes())
     found = {name: manifest.digest for name, artifact in outputs.items() if (manifest := artifact.manifest())}
     return Termination(inputs=inputs, sealed=found, facts=facts)
 
@@ -62,32 +64,19 @@ def _check_ranks(context: Context) -> None:
         )
 
 
-def _is_model(name: str) -> bool:
-    return name == BASE or name.startswith("model-")
-
-
-def _digests(spec: RunSpec, objects: Objects) -> Iterator[tuple[str, str]]:
-    """Yield the digest of every external input, each checked first."""
-    for name, uri in external_inputs(spec).items():
-        field = _field(spec, name)
-        if _is_model(name):
+def _digests(context: Context) -> Iterator[tuple[str, str]]:
+    """Yield the digest of every external input, each checked first. A data file's is that of the bytes that are read here."""
+    objects = context.objects
+    for name, uri in external_inputs(context.spec).items():
+        field = field_of(context.spec, name)
+        if is_model(name):
             check_files(objects, uploaded(objects, uri), uri, field)
             yield name, model_digest(objects, uri)
         elif name.startswith("task-"):
             check_task(objects, uri, field, name.removeprefix("task-"))
             yield name, task_digest(objects, uri, field)
         else:
-            yield name, file_digest(objects, uri, field)
-
-
-def _field(spec: RunSpec, name: str) -> str:
-    """The manifest's field that names an external input."""
-    if _is_model(name):
-        return model_field(spec, name)
-    if name.startswith("task-"):
-        index = [task.name for task in spec.evaluation.tasks].index(name.removeprefix("task-"))
-        return f"spec.evaluation.tasks[{index}].uri"
-    return {"dataset": "spec.rehearsal.dataset.uri"}.get(name, f"spec.{name}.uri")
+            yield name, look_at(context, name)
 
 
 def _outputs(context: Context, inputs: Mapping[str, str]) -> dict[str, Artifact]:

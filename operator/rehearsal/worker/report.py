@@ -9,7 +9,7 @@ from rehearsal.report.reconstruction import elicitation, judging
 from rehearsal.report.scores import collect, evaluation
 from rehearsal.store.commit import Manifest
 from rehearsal.worker.context import Context, Outcome
-from rehearsal.worker.inputs import fetch_file
+from rehearsal.worker.inputs import bring_input
 
 
 def run(context: Context) -> Outcome:
@@ -49,7 +49,7 @@ def _elicitation(context: Context, seals: dict[str, Manifest]) -> Elicitation | 
 def _categories(context: Context) -> tuple[Category, ...]:
     if "categories" not in context.stage.external:
         return ()
-    return parse(fetch_file(context, "categories", ".yaml").read_bytes())
+    return parse(bring_input(context, "categories").read_bytes())
 
 
 def _judging(context: Context, seals: dict[str, Manifest]) -> Judging | None:

@@ -11,6 +11,7 @@ from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import Choice, CompletionRequest
 from rehearsal.inference.control_strings import ControlStrings
 from rehearsal.inference.endpoint import Endpoint
+from rehearsal.pipeline.external import BASE
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.conversation import encode_conversation
 from rehearsal.prompts.template import Message, UnencodableError
@@ -22,7 +23,6 @@ from rehearsal.worker.engine_stage import max_model_len, room_for, run_on_engine
 from rehearsal.worker.sampled_stage import row_seed
 from rehearsal.worker.shards import REFUSED, Made, Work
 from rehearsal.worker.slices import rows_between
-from rehearsal.worker.suitability import BASE
 
 Instruction = Mapping[str, Any]
 BROKEN = "control-token"

@@ -11,20 +11,20 @@ from rehearsal.api.reconstruction import JudgingMode
 from rehearsal.api.run import DataFormat, RunSpec
 from rehearsal.data.formats import read_conversations
 from rehearsal.data.mixture import plan_mixture
+from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
+from rehearsal.pipeline.sources import external_inputs
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.prequery import derive_pre_query
 from rehearsal.prompts.ratings import rating_place
 from rehearsal.prompts.template import UnencodableError
-from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
-from rehearsal.worker.inputs import as_messages, key_of
+from rehearsal.worker.inputs import as_messages, bring_input
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
 Facts = dict[str, str | int | float]
-BASE = "baseModel"
 MODE = "spec.rehearsal.reconstructed.judging.mode"
 
 
@@ -62,23 +62,15 @@ def check_data(context: Context, tokenizer: ChatTokenizer | None) -> Facts:
     Without a tokenizer, whose model is not in the store yet, rows are read and not measured.
     """
     spec = context.spec
-    domain, long = _usable(context, spec.domain.uri, "spec.domain.uri", spec.domain.format, tokenizer)
+    domain, long = _usable(context, "domain", spec.domain.format, tokenizer)
     rehearsal = spec.reconstructed.count if spec.reconstructed else None
     if dataset := spec.rehearsal.dataset:
         rehearsal = dataset.count
         if dataset.uri:
-            rows, _ = _usable(context, dataset.uri, "spec.rehearsal.dataset.uri", dataset.format, tokenizer)
+            rows, _ = _usable(context, "dataset", dataset.format, tokenizer)
             rehearsal = min(rows, dataset.count or rows)
     plan = plan_mixture(rehearsal, domain, spec.mixture)
     return {"domainRows": domain, "domainTooLong": long, "mixRows": plan.total}
-
-
-def model_field(spec: RunSpec, name: str) -> str:
-    """Return the manifest's field that names a model, by the name of its external input."""
-    if name == BASE or not spec.reconstructed:
-        return "spec.baseModel.uri"
-    names = [member.name for member in spec.reconstructed.committee.members]
-    return f"spec.rehearsal.reconstructed.committee.members[{names.index(name.removeprefix('model-'))}].model.uri"
 
 
 def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
@@ -92,13 +84,9 @@ def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
                 raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
 
 
-def _usable(context: Context, uri: str, field: str, layout: DataFormat, tokenizer: ChatTokenizer | None) -> tuple[int, int]:
+def _usable(context: Context, name: str, layout: DataFormat, tokenizer: ChatTokenizer | None) -> tuple[int, int]:
     """Return how many rows of a data file can be trained on, and how many are too long."""
-    path = context.scratch / Path(key_of(uri)).name
-    try:
-        context.objects.download(key_of(uri), path)
-    except NotFound:
-        raise Refused(f"{field}: there is no {uri} in the store; upload it, or correct the path", "InputMissing") from None
+    path, uri = bring_input(context, name), external_inputs(context.spec)[name]
     fit = long = 0
     for conversation in read_conversations(path, layout, uri):
         try:

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from rehearsal.api.messages import CorruptInput, Refused
+from rehearsal.pipeline.external import key_of
 from rehearsal.pipeline.fingerprint import digest
 from rehearsal.store.checksums import sha256_of
 from rehearsal.store.keys import is_key
 from rehearsal.store.objects import NotFound, Objects
-from rehearsal.worker.inputs import key_of
 
 KEYS = frozenset(
     {

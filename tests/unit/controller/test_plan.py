@@ -18,6 +18,15 @@ from tests.unit.worlds import INPUTS, NOON, a_platform, a_run, a_spec, as_seen, 
 PLATFORM = a_platform()
 
 
+def test_a_run_of_another_namespace_is_refused_by_the_stores_name() -> None:
+    bound = PLATFORM.stores["default"].model_copy(update={"namespaces": ["elsewhere"]})
+    platform = PLATFORM.model_copy(update={"stores": {"default": bound}})
+    plan = decide(Observation(a_run(), (), ()), platform, NOON)
+    assert (plan.create, plan.finished) == ((), True)
+    failed = plan.status.condition("Failed")
+    assert failed and failed.message == "spec.store: 'default' is a store of elsewhere; runs of research may not use it"
+
+
 def look(run: Run, *jobs: JobView, rivals: tuple[JobView, ...] = ()) -> Plan:
     """What is done about this; where stages are only recorded at first, at the next look too."""
     first = decide(Observation(run, jobs, rivals), PLATFORM, NOON)

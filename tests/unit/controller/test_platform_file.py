@@ -17,7 +17,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_platform_is_read_with_its_defaults(tmp_path: Path) -> None:
-    platform = read_platform(written(tmp_path, "stores: {default: {s3: {bucket: runs}}}\nbackoffLimit: 2\n"))
+    platform = read_platform(written(tmp_path, "stores: {default: {s3: {bucket: runs}}}\nbackoffLimit: 2\n"), ["research"])
     assert platform.stores["default"].s3
     assert (platform.backoff_limit, platform.service_account) == (2, "rehearsal-worker")
 
@@ -37,9 +37,49 @@ def test_a_platform_is_read_with_its_defaults(tmp_path: Path) -> None:
 def test_a_wrong_platform_is_refused_with_file_and_field(tmp_path: Path, text: str, words: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(Refused) as refusal:
-        read_platform(path)
+        read_platform(path, ["research"])
     assert str(refusal.value).startswith(f"{path}: ")
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("seen", [["team-a", "team-b"], []])
+def test_a_store_that_does_not_say_whose_it_is_keeps_an_operator_of_several_namespaces_from_starting(
+    tmp_path: Path, seen: list[str]
+) -> None:
+    path = written(tmp_path, "stores: {default: {s3: {bucket: runs}}}")
+    words = ", ".join(seen) or "all namespaces"
+    with pytest.raises(Refused, match=f"platform.stores.default.namespaces: the operator sees runs of {words}; name those"):
+        read_platform(path, seen)
+
+
+def test_a_store_is_its_one_namespaces_or_theirs_whom_it_names(tmp_path: Path) -> None:
+    alone = read_platform(written(tmp_path, "stores: {default: {s3: {bucket: runs}}}"), ["research"])
+    assert alone.stores["default"].namespaces == ["research"]
+    shared = "stores: {default: {s3: {bucket: runs}, namespaces: [team-a, team-b]}}"
+    for seen in (["team-a"], ["team-a", "team-b"], []):
+        assert read_platform(written(tmp_path, shared), seen).stores["default"].namespaces == ["team-a", "team-b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{s3: {bucket: runs}", "{s3: {bucket: runs}"),
+        ("{s3: {bucket: runs}", "{s3: {bucket: runs, prefix: team-b}"),
+        ("{s3: {bucket: runs, prefix: /teams/b}", "{s3: {bucket: runs, prefix: teams/b/deeper/}"),
+        ("{folder: {path: /stores}", "{folder: {path: /stores//b}"),
+    ],
+)
+def test_stores_of_different_tenants_do_not_lie_in_one_another(tmp_path: Path, one: str, other: str) -> None:
+    text = f"stores: {{a: {one}, namespaces: [team-a]}}, b: {other}, namespaces: [team-b]}}}}"
+    with pytest.raises(Refused, match=r"stores\.a and stores\.b are of different namespaces and lie in one another"):
+        read_platform(written(tmp_path, text), ["team-a", "team-b"])
+
+
+def test_stores_of_different_tenants_may_lie_side_by_side(tmp_path: Path) -> None:
+    text = (
+        "stores: {a: {s3: {bucket: runs, prefix: team}, namespaces: [a]}, b: {s3: {bucket: runs, prefix: team-b}, namespaces: [b]}}"
+    )
+    assert read_platform(written(tmp_path, text), ["a", "b"]).stores.keys() == {"a", "b"}
 
 
 def test_the_operator_does_not_start_without_a_platform(tmp_path: Path) -> None:

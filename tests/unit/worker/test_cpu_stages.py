@@ -1,6 +1,7 @@
 """Filter, select and mix over a real folder store, with the rows of the stages before written by the test."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -221,6 +222,18 @@ def test_a_domain_file_that_changed_after_preflight_is_not_read(tmp_path: Path, 
     context = mixing(tmp_path, store, rehearsal=20, domain=40)
     domain_of(store, 41)
     with pytest.raises(CorruptInput, match="changed after preflight"):
+        mix.run(context)
+
+
+def test_a_file_that_was_changed_under_its_size_and_time_is_not_read_either(tmp_path: Path, store: FolderStore) -> None:
+    context = mixing(tmp_path, store, rehearsal=20, domain=40)
+    path = store.root / "domain.jsonl"
+    before, data = path.stat(), path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(data.replace(b"word", b"lies"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.read_bytes() != data, path.stat().st_ino, path.stat().st_size) == (True, before.st_ino, before.st_size)
+    with pytest.raises(CorruptInput, match=r"store://domain\.jsonl changed after preflight looked at it"):
         mix.run(context)
 
 
