@@ -14,7 +14,6 @@ from rehearsal.controller.observe import read_run
 from rehearsal.manifests.jobs import job_name
 from tests.chart.helm import RELEASE, Manifest
 from tests.chart.release import Asked, InstalledOperator, Release, Right, granted
-from tests.chart.values import STORE
 from tests.control.given import Plane
 from tests.control.operator_process import eventually
 from tests.control.player import Player
@@ -54,7 +53,12 @@ class Installed:
 def installed(plane: Plane, namespaces: list[str]) -> Iterator[Installed]:
     ops, team, other, elsewhere = namespaces
     release = Release(plane, ops)
-    release.install({"runNamespaces": [team, other], "platform": STORE | {"progressSeconds": 1}, "sweepSeconds": 1})
+    stores = {
+        name: {"s3": {"bucket": "rehearsal", "prefix": name, "secret": "s3"}, "namespaces": [namespace]}
+        for name, namespace in (("default", team), ("other", other))
+    }
+    platform = {"stores": stores, "progressSeconds": 1}
+    release.install({"runNamespaces": [team, other], "platform": platform, "sweepSeconds": 1})
     yield Installed(release, team, other, elsewhere)
     release.uninstall()
 
@@ -95,7 +99,7 @@ async def test_a_release_uses_every_right_it_has_and_asks_for_no_other(
     (operator, asked), team, other = operator_and_asked, installed.team, installed.other
     plane.kubectl("create", "quota", "no-pods", "--hard=pods=0", f"--namespace={other}")
     queued = {"queueName": "gpu", "training": {"nodes": 2}}
-    plane.apply([a_short_run(team, **queued), a_short_run(other), a_short_run(installed.elsewhere)])
+    plane.apply([a_short_run(team, **queued), a_short_run(other, store="other"), a_short_run(installed.elsewhere)])
     in_the_way = take_the_name_of_its_preflight(plane, team)
 
     async with operator, Player(plane, team) as player:
