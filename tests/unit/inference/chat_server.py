@@ -14,6 +14,7 @@ from rehearsal.inference.endpoint import Tolerance
 QUICK = Tolerance(request=60, give_up=60, first_pause=0.01, longest_pause=0.05)
 """Short pauses. What is to run out in a test is shortened there: everything else has the time that a busy machine takes."""
 MODEL = "gpt-4-0613"
+CANARY = "canary-of-an-address-that-is-secret"
 Body = dict[str, Any]
 Answer = Callable[[Body], str]
 
@@ -23,7 +24,10 @@ def echo(body: Body) -> str:
 
 
 class ChatServer:
-    """`script` holds what the next requests meet: a status, a (status, error code), "hang", "disconnect", "garbage" or "ok"."""
+    """`script` holds what the next requests meet: a status, a (status, error code), "hang", "disconnect", "garbage", "nonsense" or "ok".
+
+    "nonsense" is no HTTP, and quotes the canary.
+    """
 
     def __init__(self, *script: Any, answer: Answer = echo, key: str | None = None, headers: Mapping[str, str] = {}) -> None:
         self.script, self.answer, self.key, self.headers = deque(script), answer, key, dict(headers)
@@ -71,6 +75,10 @@ class ChatServer:
         step = self.script.popleft() if self.script else "ok"
         if step == "disconnect":
             assert request.transport
+            request.transport.close()
+        if step == "nonsense":
+            assert isinstance(request.transport, asyncio.Transport)
+            request.transport.write(f"HTTP/1.1 2oo {CANARY}\r\n\r\n".encode())
             request.transport.close()
         if step == "hang":
             await asyncio.sleep(30)

@@ -10,7 +10,7 @@ from rehearsal.api.messages import Refused, StageError, Unavailable, Usage
 from rehearsal.inference.chat import Chat, ChatRequest, Said, Served
 from rehearsal.inference.control_strings import WELL_KNOWN, ControlStrings
 from rehearsal.inference.endpoint import Endpoint, Tolerance, connect_endpoint
-from tests.unit.inference.chat_server import MODEL, QUICK, ChatServer
+from tests.unit.inference.chat_server import CANARY, MODEL, QUICK, ChatServer
 
 ASKED = ChatRequest([{"role": "user", "content": "hello"}], max_tokens=9, n=2, temperature=0.7, top_p=0.9, seed=5)
 ANSWER = Chat((Said("HELLO", "stop"),) * 2, Usage(prompt_tokens=3, completion_tokens=4))
@@ -49,6 +49,21 @@ async def test_a_service_is_asked_for_texts_and_its_tokens_are_counted():
 async def test_what_a_service_leaves_unanswered_is_asked_again(fault: int | str):
     async with asking(ChatServer(fault, fault)) as endpoint:
         assert await endpoint.chat(ASKED) == ANSWER
+
+
+async def test_a_proxy_that_the_environment_names_is_not_asked_and_its_credentials_are_not_sent(monkeypatch, tmp_path):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with asking(ChatServer()) as endpoint:
+        assert await endpoint.chat(ASKED) == ANSWER
+
+
+async def test_what_the_library_says_of_a_failure_is_not_passed_on(capfd):
+    told = await failure(ChatServer(*["nonsense"] * 99), tolerance=replace(QUICK, give_up=0.05))
+    assert isinstance(told, Unavailable)
+    assert CANARY not in f"{told!r}{told.__cause__!r}{capfd.readouterr()}"
 
 
 async def test_a_request_that_hangs_is_asked_again():

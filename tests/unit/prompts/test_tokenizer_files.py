@@ -104,10 +104,15 @@ def test_a_template_is_rendered_as_transformers_does():
         "{{ ''.__class__.__base__.__subclasses__() }}",
         "{{ messages.append(1) }}",
         "{{ raise_exception.__globals__ }}",
-        "{{ range(10**9) | list }}",
-        "{% include '/etc/passwd' %}",
+        "{{ raise_exception.__globals__['json'] }}",
+        "{{ '{0.__class__.__mro__}'.format(messages) }}",
+        "{{ range(2 * 10**5) | list }}",
+        "{% include '/etc/hostname' %}",
     ],
 )
-def test_a_template_that_reaches_out_of_its_sandbox_is_refused(source):
-    with pytest.raises(UnfitTemplateError, match="refuses the roles user"):
-        render(source + "{{ messages[0].no.such }}")
+def test_a_template_that_reaches_out_of_its_sandbox_gets_nothing(source):
+    try:
+        got = render(source)
+    except UnfitTemplateError as error:
+        got = str(error).partition("the chat template refuses the roles user:")[0]
+    assert got == ""

@@ -18,6 +18,7 @@ LARGE = (".safetensors", ".parquet")
 class HubServer:
     """Repositories by "models/owner/name" or "datasets/owner/name". `gets` counts the downloads of each file.
 
+    `says` is the hub's own message with an error; `answers_with` is a commit that nobody asked for.
     With `files_alone` what a repository holds is told to everyone, as the real hub does of gated ones.
     """
 
@@ -27,6 +28,8 @@ class HubServer:
     status: int = 200
     error_code: str | None = None
     files_alone: bool = False
+    says: str | None = None
+    answers_with: str | None = None
     dishonest: set[str] = field(default_factory=set)
     gets: Counter[str] = field(default_factory=Counter)
     port: int = 0
@@ -68,7 +71,8 @@ class HubServer:
             return self._info(request, "/".join(parts[1:4]), parts[5] if parts[4:5] == ["revision"] else None)
         if self.status != 200 or (self.token and request.headers.get("Authorization") != f"Bearer {self.token}"):
             code = self.status if self.status != 200 else 403
-            return self._send(request, code, b"{}", {"X-Error-Code": self.error_code} if self.error_code else {}, body)
+            told = {"X-Error-Code": self.error_code, "X-Error-Message": self.says}
+            return self._send(request, code, b"{}", {name: text for name, text in told.items() if text}, body)
         if parts[0] == "api":
             return self._info(request, "/".join(parts[1:4]), parts[5] if parts[4:5] == ["revision"] else None)
         folder = parts[: parts.index("resolve")]
@@ -82,7 +86,7 @@ class HubServer:
             return self._send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"}, True)
         siblings = [_sibling(path, data) for path, data in self.repositories[name].items()]
         identity = name.partition("/")[2]
-        found = {"id": identity, "sha": self.commit, "siblings": siblings, "cardData": {"license": "llama3"}}
+        found = {"id": identity, "sha": self.answers_with or self.commit, "siblings": siblings, "cardData": {"license": "llama3"}}
         return self._send(request, 200, json.dumps(found).encode(), {}, True)
 
     def _file(self, request: BaseHTTPRequestHandler, name: str, path: str, body: bool) -> None:

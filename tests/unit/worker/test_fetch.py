@@ -209,11 +209,20 @@ def test_preflight_reads_the_data_and_later_the_fetched_model(stage: Callable[..
 def test_a_hub_that_gives_nothing_is_told_by_repository_and_remedy(
     stage: Callable[..., Context], hub: HubServer, status: int, code: str | None, kind: type[StageError], words: str
 ) -> None:
-    hub.status, hub.error_code = status, code
+    hub.status, hub.error_code, hub.says = status, code, "https://signed.example/?X-Amz-Signature=canary"
     error = ending(stage())
     assert isinstance(error, kind)
     assert f"hf://meta/base@{COMMIT}" in str(error)
     assert words in str(error)
+    assert "canary" not in f"{error}{error.__cause__!r}"
+
+
+def test_a_hub_that_answers_with_another_commit_is_refused(stage: Callable[..., Context], hub: HubServer) -> None:
+    hub.answers_with = "f" * 40
+    error = ending(stage())
+    assert (type(error), error.reason) == (Refused, "HubMissing")
+    assert f"hf://meta/base@{COMMIT}: the hub answers with commit {'f' * 40}" in str(error)
+    assert not hub.gets
 
 
 @pytest.mark.parametrize(
