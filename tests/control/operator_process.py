@@ -56,7 +56,8 @@ class Operator:
         self._port = free_port()
         self._folder = folder
         (folder / "platform.yaml").write_text(yaml.safe_dump(PLATFORM))
-        kubeconfig = yaml.safe_load(access.kubeconfig_for(account_token(access, namespace), f"operator-{namespace}").read_text())
+        self._token = account_token(access, namespace)
+        kubeconfig = yaml.safe_load(access.kubeconfig_for(self._token, f"operator-{namespace}").read_text())
         kubeconfig["clusters"][0]["cluster"]["server"] = url or access.url
         (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         self._command = [
@@ -70,7 +71,9 @@ class Operator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """End it. Whatever a test did to it, no line of it or of kopf held its token."""
         await asyncio.to_thread(self.kill)
+        assert self._token not in self.log
 
     @property
     def log(self) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from rehearsal.cluster.kubernetes import KubernetesCluster
 
+TOKEN = "canary-of-the-operators-token"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,7 +70,7 @@ def kubeconfig_for(url: str, folder: Path) -> Path:
                 "current-context": "test",
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
                 "clusters": [{"name": "test", "cluster": {"server": url}}],
-                "users": [{"name": "test", "user": {"token": "secret"}}],
+                "users": [{"name": "test", "user": {"token": TOKEN}}],
             }
         )
     )

@@ -8,7 +8,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from rehearsal.cluster.kubernetes import KubernetesCluster
-from tests.unit.cluster.api_server import ApiServer, adapter
+from tests.unit.cluster.api_server import TOKEN, ApiServer, adapter
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def test_an_object_is_asked_for_by_its_path_and_with_the_users_token(serve
     assert await cluster.get("ReconstructionRun", "research", "first") == {"kind": "ReconstructionRun"}
     (request,) = server.requests
     assert request.path == "/apis/rehearsal.dev/v1alpha1/namespaces/research/reconstructionruns/first"
-    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     assert request.headers["User-Agent"].startswith("rehearsal/")
 
 

@@ -1,6 +1,8 @@
 """Every way in which an API server does not do what was asked, as the error of the port that the caller acts upon."""
 
 import asyncio
+import logging
+import traceback
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +11,7 @@ from aiohttp import web
 
 from rehearsal.cluster.kubernetes import KubernetesCluster
 from rehearsal.cluster.port import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Unavailable
-from tests.unit.cluster.api_server import ApiServer, adapter, kubeconfig_for
+from tests.unit.cluster.api_server import TOKEN, ApiServer, adapter, kubeconfig_for
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "elicit", "namespace": "research"}, "spec": {}}
 
@@ -162,3 +164,28 @@ async def test_without_a_cluster_to_talk_to_it_says_so(tmp_path):
     with pytest.raises(Unavailable, match="no cluster to talk to"):
         async with KubernetesCluster(tmp_path / "nothing"):
             pass
+
+
+async def test_no_error_or_log_line_holds_the_operators_token(server, tmp_path, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    told: list[str] = []
+
+    async def hang_up(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        assert request.transport
+        request.transport.close()
+        return web.Response()
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=500, text="<html>no</html>")
+
+    for handler in (hang_up, refuse):
+        server.handler = handler
+        async with adapter(server, tmp_path, timeout=60) as cluster:
+            for ask in (cluster.get("Job", "research", "elicit"), cluster.create(JOB), cluster.list("Job", "research", {})):
+                with pytest.raises(Unavailable) as caught:
+                    await ask
+                told += traceback.format_exception(caught.value)
+    everything = "".join([*told, caplog.text, *capfd.readouterr()])
+    assert "Unavailable" in everything
+    assert TOKEN not in everything

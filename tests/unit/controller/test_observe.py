@@ -122,6 +122,24 @@ async def test_the_first_write_replaces_whatever_status_was_stored(stored: Manif
     assert merged == wire(plan.status)
 
 
+class OfAnEarlierRun(Canned):
+    """A cluster with a Job of an earlier run of the same name, whose UID was another."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._job["metadata"]["labels"] |= {f"{LABEL}/run": "medical", f"{LABEL}/run-uid": "run-0"}
+
+    async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
+        assert namespace == "research"
+        return [self._job] if labels.items() <= self._job["metadata"]["labels"].items() else []
+
+
+async def test_jobs_of_an_earlier_run_of_the_same_name_are_not_its_own() -> None:
+    observation = await observe(OfAnEarlierRun(), "research", "medical", NOON, 30)  # type: ignore[arg-type]
+    assert observation
+    assert observation.jobs == ()
+
+
 async def test_other_runs_jobs_of_the_same_stage_are_rivals() -> None:
     cluster = Rivals()
     observation = await observe(cluster, "research", "medical", NOON, 30)  # type: ignore[arg-type]
