@@ -21,7 +21,7 @@ from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import Objects
 from rehearsal.store.open import open_store
-from rehearsal.worker.tasks import task_digest
+from rehearsal.worker.tasks.files import fetch_task
 from tests.ports import free_port
 from tests.stages.tiny import LONGEST, environment, make_model
 
@@ -96,7 +96,8 @@ def evaluated(
     for name in ("general", "domain"):
         write_task(objects, name, engine)
     inputs = {"baseModel": DIGEST, "domain": "d" * 64}
-    inputs |= {f"task-{name}": task_digest(objects, f"store://eval/{name}.yaml", name) for name in ("general", "domain")}
+    for name in ("general", "domain"):
+        inputs[f"task-{name}"] = fetch_task(objects, f"store://eval/{name}.yaml", name, folder / "look" / name).digest
     known = fingerprints(stages_of(spec()), inputs)
     fingerprint = known["evaluate-base"]
     task = Task(namespace="test", run="r", stage="evaluate-base", fingerprint=fingerprint, spec=spec(), inputs=inputs, store=store)

@@ -8,15 +8,20 @@ DeviceUnusable   75  the server is gone, hangs, or fails the same request for to
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from typing import Any, TypeVar
 
 import aiohttp
 
 from rehearsal.api.messages import DeviceUnusable, Refused, StageError
 from rehearsal.inference.completion import Completion, CompletionRequest, UnreadableAnswerError, parse_completion
+from rehearsal.outside.json_text import read_json
+from rehearsal.outside.text import shown
+from rehearsal.outside.unreadable import Unreadable
 
 KEEP_ALIVE_SECONDS = 2
 """Less than vLLM's own 5 s: a connection that the server closes at the moment it is used again costs a repeat."""
@@ -26,11 +31,20 @@ CANARY = (0,) * 32
 
 REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
+Answer = TypeVar("Answer")
+
 
 class RequestRefusedError(StageError):
-    """The server understood the request and finds it wrong; repeating it is useless."""
+    """The server understood the request and finds it wrong; repeating it is useless.
+
+    `sentence`: the server's own, made printable. It may quote the request, so it is for whoever has made that of no text.
+    """
 
     reason = "RequestRefused"
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(f"the engine refuses a request (HTTP {status}); the log has its words")
+        self.sentence = sentence
 
 
 @dataclass(frozen=True)
@@ -45,9 +59,9 @@ class Patience:
     first_pause: float = 0.25
     longest_pause: float = 15
 
-    def of_request(self, request: CompletionRequest) -> float:
+    def of_answer(self, max_tokens: int) -> float:
         """Return when an answer of that length is given up: a full queue, and every token slower than any engine."""
-        return self.request + self.token * request.max_tokens
+        return self.request + self.token * max_tokens
 
     def pause(self, failures: int) -> float:
         """Return a jittered pause that doubles with every failure."""
@@ -68,10 +82,14 @@ class Engine:
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return the engine's answer, however often it takes; DeviceUnusable when it stays away too long."""
+        return await self.answer(request.wire(self._model), partial(parse_completion, request), request.max_tokens)
+
+    async def answer(self, body: Mapping[str, object], parse: Callable[[Any], Answer], max_tokens: int) -> Answer:
+        """Return what `parse` makes of the engine's JSON; an answer that it cannot read, told by a ValueError, is asked for again."""
         loop, failures, first = asyncio.get_running_loop(), 0, 0.0
         while True:
             try:
-                return await self._once(request, self._patience.of_request(request))
+                return await self._once(body, parse, self._patience.of_answer(max_tokens))
             except (_UnansweredError, TimeoutError) as error:
                 failed = loop.time()
                 first = first if failures else failed
@@ -94,11 +112,12 @@ class Engine:
     async def canary(self) -> None:
         """Complete one token, or raise DeviceUnusable: a server can call itself healthy while its device hangs."""
         request = CompletionRequest(CANARY, max_tokens=1)
+        body, parse = request.wire(self._model), partial(parse_completion, request)
         try:
             async with asyncio.timeout(self._patience.canary):
                 for failures in range(1 << 30):
                     try:
-                        await self._once(request, self._patience.canary)
+                        await self._once(body, parse, self._patience.canary)
                     except _UnansweredError:
                         await asyncio.sleep(self._patience.pause(failures))
                     else:
@@ -107,15 +126,13 @@ class Engine:
             text = f"the engine did not complete one token in {self._patience.canary:.0f} s: its device or its process hangs"
             raise DeviceUnusable(text, "EngineHangs") from error
 
-    async def _once(self, request: CompletionRequest, seconds: float) -> Completion:
+    async def _once(self, body: Mapping[str, object], parse: Callable[[Any], Answer], seconds: float) -> Answer:
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._session.post(
-                f"{self._url}/v1/completions", json=request.wire(self._model), timeout=timeout
-            ) as response:
+            async with self._session.post(f"{self._url}/v1/completions", json=body, timeout=timeout) as response:
                 if response.status != HTTPStatus.OK:
                     await _raise_for(response)
-                return parse_completion(request, await response.json())
+                return parse(await response.json())
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError, ValueError, UnreadableAnswerError) as error:
@@ -126,8 +143,20 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
         raise _UnansweredError(f"HTTP {response.status}")
     # The engine's words may quote a prompt: they are for the log, never for the status.
-    sys.stderr.write(f"engine: HTTP {response.status}: {(await response.text())[:300]}\n")
-    raise RequestRefusedError(f"the engine refuses a request (HTTP {response.status}); the log has its words")
+    text = await response.text()
+    sys.stderr.write(f"engine: HTTP {response.status}: {shown(text, 300)}\n")
+    raise RequestRefusedError(response.status, _sentence(text))
+
+
+def _sentence(text: str) -> str:
+    """Return what an engine says is wrong, without the JSON around it."""
+    try:
+        match read_json(text.encode(errors="replace")):
+            case {"error": {"message": str(sentence)}} | {"message": str(sentence)}:
+                return shown(sentence, 300)
+    except Unreadable:
+        pass
+    return shown(text, 300)
 
 
 @asynccontextmanager

@@ -19,8 +19,11 @@ DISRUPTED = "DisruptionTarget"
 
 QUIET = {
     "DO_NOT_TRACK": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
     "HOME": TMP,
     "LOGNAME": "rehearsal",
     "PYTHONUNBUFFERED": "1",

@@ -21,7 +21,7 @@ from rehearsal.worker.inputs import bring_input, look_at
 from rehearsal.worker.model_files import Files, check_files, sealed, uploaded, weight_bytes
 from rehearsal.worker.models import bring_files, model_digest
 from rehearsal.worker.suitability import Facts, check_data, check_endpoints, check_model_suits
-from rehearsal.worker.tasks import check_task, task_digest
+from rehearsal.worker.tasks.check import check_task
 
 NO_SUITES = "this release brings no suites yet; name task files in spec.evaluation.tasks"
 PROBE = "preflight/create-if-absent"
@@ -73,8 +73,7 @@ def _digests(context: Context) -> Iterator[tuple[str, str]]:
             check_files(objects, uploaded(objects, uri), uri, field)
             yield name, model_digest(objects, uri)
         elif name.startswith("task-"):
-            check_task(objects, uri, field, name.removeprefix("task-"))
-            yield name, task_digest(objects, uri, field)
+            yield name, check_task(objects, uri, field, name.removeprefix("task-"), context.scratch / "inputs" / name)
         else:
             yield name, look_at(context, name)
 

@@ -138,6 +138,6 @@ def test_an_answer_that_is_none_is_unreadable(body: object):
 
 def test_patience_grows_with_the_answer_and_pauses_grow_to_a_bound():
     patience = Patience(request=100, token=0.5, first_pause=1, longest_pause=8)
-    assert patience.of_request(CompletionRequest((1,), max_tokens=200)) == 200
+    assert patience.of_answer(200) == 200
     assert 0.5 <= patience.pause(0) <= 1
     assert all(4 <= patience.pause(failures) <= 8 for failures in (3, 4, 10_000))
