@@ -78,6 +78,13 @@ def test_a_task_over_files_beside_it_is_fine(objects: Objects, tmp_path: Path, t
     check_task(objects, URI, FIELD, "general", tmp_path / "look")
 
 
+@pytest.mark.parametrize("name", ["general", "domain"])
+def test_the_quickstarts_tasks_are_fine(objects: Objects, tmp_path: Path, name: str) -> None:
+    for path in Path("examples/quickstart/store/inputs/eval").glob(f"{name}.*"):
+        objects.put(f"eval/{path.name}", path.read_bytes())
+    check_task(objects, f"store://eval/{name}.yaml", FIELD, name, tmp_path / "look")
+
+
 def test_tags_are_refused_by_file_and_line(refusal: Refusal) -> None:
     assert f"{URI}, line 13: has a tag" in refusal(TASK + "doc_to_choice: !function choices.make\n")
     assert f"{URI}, line 12: has a tag" in refusal(TASK.replace("aggregation: mean", "aggregation: !!python/name:os.system"))
