@@ -217,6 +217,7 @@ def test_a_template_is_rendered_in_the_sandbox(engine: Started, a_task: Made) ->
         {"doc_to_text": "{{question"},
         {**CHOICES, "doc_to_choice": "{{ '['*100000 }}"},
         {"doc_to_text": "{{ question.append(1) }}"},
+        {"doc_to_text": "{% include 'x' %}"},
         {"filter_list": [{"name": "x", "filter": [{"function": "regex", "regex_pattern": "("}, {"function": "take_first"}]}]},
     ],
 )
@@ -227,8 +228,20 @@ def test_what_a_task_does_wrong_is_no_bug_of_ours(engine: Started, a_task: Made,
 
 def test_a_regular_expression_that_does_not_end_is_stopped(engine: Started, a_task: Made) -> None:
     filters = [{"name": "x", "filter": [{"function": "regex", "regex_pattern": "(a+)+$"}, {"function": "take_first"}]}]
-    with pytest.raises(Refused, match="scoring its answers takes more than 1 s"):
+    with pytest.raises(Refused, match="scoring its answers, takes more than 1 s"):
         harness(engine(answer="a" * 40 + "!"), seconds=1).ask("general", a_task(ROWS, filter_list=filters), None)
+
+
+def test_a_template_that_does_not_end_is_stopped(engine: Started, a_task: Made) -> None:
+    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(Refused, match="putting its questions into words, or"):
+        harness(engine(), seconds=1).ask("general", a_task(ROWS, doc_to_text=loop), None)
+
+
+def test_settings_of_examples_that_are_not_shown_do_no_harm(engine: Started, a_task: Made) -> None:
+    files = {"data_files": {"test": "capitals.jsonl", "dev": "capitals.jsonl"}}
+    task = a_task(ROWS, dataset_kwargs=files, fewshot_split="dev", fewshot_config={"split": "dev"})
+    assert len(harness(engine()).ask("general", task, None)) == len(ROWS)
 
 
 @pytest.mark.fault(80)

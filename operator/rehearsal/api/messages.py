@@ -9,6 +9,7 @@ StageError          one exit code each; str() is one plain line, never a traceba
 └── DeviceUnusable  75  the engine or its device is broken: try again on a fresh pod
 """
 
+import errno
 from enum import IntEnum
 
 from pydantic import Field
@@ -80,6 +81,10 @@ class Unavailable(StageError):
     """A dependency did not answer in time."""
 
     code, reason = ExitCode.UNAVAILABLE, "Unavailable"
+
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""The `errno` of an OSError that is the disk's."""
 
 
 class DiskError(StageError):

@@ -21,15 +21,17 @@ import lm_eval.utils
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 from lm_eval.tasks import TaskManager
 
-from rehearsal.api.messages import Refused, StageError
+from rehearsal.api.messages import OF_THE_DISK, Refused, StageError
 from rehearsal.inference.client import Patience, RequestRefusedError, connect
 from rehearsal.inference.completion import UnreadableAnswerError
 from rehearsal.worker.tasks.files import TaskFile
 from rehearsal.worker.tasks.rows import Fields
 from rehearsal.worker.tasks.templates import environment
 
-SCORING_SECONDS = 60
-"""Processor time to find the answers in what was written to a task: a regular expression can take for ever."""
+SECONDS = 300
+"""Processor time to put a task's questions into words, and again to find and score its answers."""
+BOUNDED = ("build_all_requests", "apply_filters", "process_results")
+"""What of a task computes its templates and regular expressions, on rows and on what a model wrote."""
 
 Result = TypeVar("Result")
 
@@ -54,13 +56,13 @@ class Harness:
         longest: int,
         concurrency: int,
         patience: Patience | None = None,
-        scoring_seconds: int = SCORING_SECONDS,
+        seconds: int = SECONDS,
     ) -> None:
         evaluate.load = _closed
         lm_eval.utils.env = environment()
         self._model = _Model(url, model, tokenizer, longest, concurrency, patience or Patience())
         self._manager = TaskManager(include_defaults=False)
-        self._scoring_seconds = scoring_seconds
+        self._seconds = seconds
 
     def ask(self, name: str, task: TaskFile, limit: int | None) -> Sequence[Mapping[str, Any]]:
         """Return the harness's samples, one or more a question.
@@ -68,8 +70,8 @@ class Harness:
         DeviceUnusable when the engine stops answering; Refused for all else that keeps the task from being asked or scored.
         """
         try:
-            loaded = self._manager.load([_config(name, task)])["tasks"][name]
-            for step in ("apply_filters", "process_results"):
+            loaded = self._bounded(task, self._manager.load)([_config(name, task)])["tasks"][name]
+            for step in BOUNDED:
                 setattr(loaded, step, self._bounded(task, getattr(loaded, step)))
             found = lm_eval.simple_evaluate(
                 model=self._model,
@@ -83,18 +85,20 @@ class Harness:
         except RequestRefusedError as error:
             # Prompts go out as token ids, so the engine can quote no text of them.
             raise Refused(f"{task.where}: the engine refuses a question: {error.sentence}", "TaskUnusable") from error
-        except (StageError, OSError):
+        except StageError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             traceback.print_exception(error)
             text = f"{task.where}: lm-evaluation-harness cannot run it ({type(error).__name__}); the log has its words"
             raise Refused(text, "TaskUnusable") from error
         return samples
 
     def _bounded(self, task: TaskFile, step: Callable[..., Result]) -> Callable[..., Result]:
-        def run(*arguments: object) -> Result:
-            with _at_most(self._scoring_seconds, task):
-                return step(*arguments)
+        def run(*arguments: object, **named: object) -> Result:
+            with _at_most(self._seconds, task):
+                return step(*arguments, **named)
 
         return run
 
@@ -158,6 +162,8 @@ def _config(name: str, task: TaskFile) -> dict[str, Any]:
     """Return the task as the harness takes it: what decides, and no name that it would look up."""
     ours = {"dataset_path", "dataset_kwargs", "metadata", "tag", "task_alias"}
     ours |= {"training_split", "validation_split", "test_split", "fewshot_split"}
+    if not task.config.num_fewshot:
+        ours |= {"fewshot_config"}
     config = task.config.model_dump(exclude=ours, exclude_unset=True, exclude_none=True)
     splits = {task.config.asked, task.config.shots_from} - {None}
     rows = {split: Rows(row.fields for row in task.rows(split)) for split in splits if split}
@@ -174,7 +180,8 @@ def _at_most(seconds: int, task: TaskFile) -> Iterator[None]:
     """Refuse the task when the block takes more processor time. For the main thread, like every signal."""
 
     def over(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise task.refusal("filter_list", f"scoring its answers takes more than {seconds} s; make its regular expressions simpler")
+        what = "putting its questions into words, or scoring its answers"
+        raise task.refusal("", f"{what}, takes more than {seconds} s; make its templates and regular expressions simpler")
 
     previous = signal.signal(signal.SIGVTALRM, over)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)

@@ -4,7 +4,6 @@ Refused      64  no such repository, commit or file; gated or private without th
 Unavailable  69  the hub does not answer, asks for patience, or sent something else than it announced
 """
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +23,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from rehearsal.api.messages import Refused, StageError, Unavailable
+from rehearsal.api.messages import OF_THE_DISK, Refused, StageError, Unavailable
 from rehearsal.store.checksums import sha256_of
 from rehearsal.store.keys import is_key
 
 Kind = Literal["model", "dataset"]
 TIMEOUT_SECONDS = 60
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 @dataclass(frozen=True)

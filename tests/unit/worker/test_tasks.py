@@ -112,6 +112,11 @@ def test_keys_that_could_run_or_bring_code_are_refused_by_line(refusal: Refusal,
         ("function: regex,", "function: regex, filter_fn: x,", "filter_fn` is not supported"),
         ("group_select: -1", "group_select: 1", "group_select` must be 0 or -1"),
         ("      - {function: take_first}\n", "", "line 15: `filter_list[0].filter`: take_first must be the last"),
+        (
+            "generation_kwargs:",
+            "  - {name: first, filter: [{function: take_first}]}\ngeneration_kwargs:",
+            "`filter_list[1].name`: another",
+        ),
         ("default_value: none", "default_value: 1", "default_value` must be a valid string"),
         ("max_gen_toks: 8", "prompt: x", "`generation_kwargs.prompt` is not supported"),
         ("do_sample: false", "do_sample: true", "`generation_kwargs.do_sample` must be False"),
@@ -173,6 +178,12 @@ def test_code_that_is_named_as_data_is_neither_brought_nor_run(objects: Objects,
         ("'{{question}}'", "'{{questoin}}'", "line 8: `doc_to_text` cannot be computed: UndefinedError: 'questoin' is undefined"),
         ("'{{question}}'", "\"{{ ''.__class__.__mro__ }}\"", "line 8: `doc_to_text` cannot be computed: SecurityError"),
         ("'{{question}}'", "\"{{ 'a'*10**11 }}\"", "needed more than 1024 MiB of memory; make it simpler (capitals.jsonl, row 1)"),
+        (
+            "'{{question}}'",
+            "'{{ [1, 2]|random }}'",
+            "TemplateAssertionError: No filter named …",
+        ),
+        ("'{{question}}'", "'{{ lipsum() }}'", "`doc_to_text` cannot be computed: UndefinedError: 'lipsum' is undefined"),
         ("'{{answer}}'", "'{{ [] }'", "line 9: `doc_to_target` is no jinja2 template"),
     ],
 )
@@ -248,6 +259,10 @@ def test_data_has_a_largest_size(objects: Objects, tmp_path: Path) -> None:
     with (tmp_path / "store" / "eval" / "capitals.jsonl").open("r+b") as file:
         file.truncate(MAX_DATA_BYTES + 1)
     with pytest.raises(Refused, match="hold 256 MiB, and a task may hold 256"):
+        fetch_task(objects, URI, URI, tmp_path / "look")
+    with (tmp_path / "store" / "eval" / "capitals.yaml").open("r+b") as file:
+        file.truncate(2**20)
+    with pytest.raises(Refused, match="is longer than 256 KiB: no task file"):
         fetch_task(objects, URI, URI, tmp_path / "look")
 
 

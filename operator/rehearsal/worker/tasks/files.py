@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rehearsal.api.messages import CorruptInput, Refused
 from rehearsal.outside.text import shown
 from rehearsal.outside.unreadable import Unreadable
-from rehearsal.outside.yaml_text import Document, read_document
+from rehearsal.outside.yaml_text import MAX_BYTES, Document, read_document
 from rehearsal.pipeline.external import key_of
 from rehearsal.pipeline.fingerprint import digest
 from rehearsal.store.objects import NotFound, Objects
@@ -80,6 +80,8 @@ def bring_task(objects: Objects, uri: str, pinned: str, into: Path) -> TaskFile:
 
 def _read(objects: Objects, key: str, where: str) -> bytes:
     try:
+        if objects.stat(key).size > MAX_BYTES:
+            raise Refused(f"{where}: is longer than {MAX_BYTES // 2**10} KiB: no task file", "TaskUnusable")
         return objects.get(key)
     except NotFound:
         raise Refused(f"{where}: there is no such file in the store; upload it, or correct the path", "InputMissing") from None

@@ -230,7 +230,10 @@ def _of_scoring(config: TaskConfig) -> Iterator[tuple[str, str]]:
         for key in ("filter_list", "generation_kwargs"):
             if getattr(config, key) is not None:
                 yield key, f"nothing is written for output_type {config.output_type}; remove it"
+    names = [pipeline.name for pipeline in config.filter_list or []]
     for index, pipeline in enumerate(config.filter_list or []):
+        if pipeline.name in names[:index]:
+            yield f"filter_list[{index}].name", "another pipeline has this name, and the harness would keep one of them"
         functions = [step.function for step in pipeline.filter]
         if functions[-1] != "take_first" or functions.count("take_first") > 1:
             yield f"filter_list[{index}].filter", "take_first must be the last function, and stand nowhere else"

@@ -22,6 +22,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
         self.filters["regex_replace"] = _regex_replace
+        del self.filters["random"], self.globals["lipsum"]  # a question is the same whenever it is asked
         self._compiled: dict[str, Template] = {}
 
     def from_string(self, source: str) -> Template:  # type: ignore[override]  # the harness gives no more
