@@ -191,14 +191,8 @@ def test_a_template_is_refused_by_key_line_and_row(refusal: Refusal, before: str
     assert words in refusal(TASK.replace(before, after))
 
 
-@pytest.mark.parametrize(
-    "loop",
-    [
-        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-        "{{ (question * 60 ~ '!')|regex_replace('(q+)+$', '') }}",
-    ],
-)
-def test_a_template_that_burns_time_is_refused(refusal: Refusal, loop: str) -> None:
+def test_a_template_that_burns_time_is_refused(refusal: Refusal) -> None:
+    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     said = refusal(TASK.replace("'{{question}}'", f'"{loop}"'))
     assert "putting the row into words took more than" in said
     assert "(capitals.jsonl, row 1)" in said
