@@ -6,8 +6,11 @@ from math import ceil
 from rehearsal.api.reconstruction import Member, Pruning, Reconstructed
 from rehearsal.api.run import RunSpec
 from rehearsal.api.serving import Model
+from rehearsal.pipeline.knobs import draw_fields, fields_of
 from rehearsal.pipeline.sources import sources_of
-from rehearsal.pipeline.stage import Kind, Stage, engine_fields, seed_fields
+from rehearsal.pipeline.stage import Kind, Stage
+
+ROOT = "rehearsal.reconstructed"
 
 
 def member_input(member: Member) -> str:
@@ -35,19 +38,16 @@ def round_rows(count: int, round_: int) -> int:
 
 def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> Iterator[Stage]:
     """Yield the stages that rebuild the alignment data, elicitation first and selection last."""
-    root = "rehearsal.reconstructed"
     base = sources_of(spec).models["baseModel"]
     for number in range(1, rounds + 1):
         yield Stage(
             name="elicit" if number == 1 else f"elicit-{number}",
             kind=Kind.ELICIT,
             fields={
-                f"{root}.count": made.count,
-                f"{root}.preQuery": made.pre_query.wire(),
-                f"{root}.sampling": made.sampling.wire(),
+                **fields_of(made, ROOT, but={"filters", "committee", "judging"}),
                 "round": number,
-                **engine_fields(spec.base_model, "baseModel"),
-                **seed_fields(spec),
+                **fields_of(spec.base_model, "baseModel"),
+                **draw_fields(spec),
             },
             external=base.outside("model"),
             inputs=base.inside("model"),
@@ -57,7 +57,7 @@ def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> It
     yield Stage(
         name="filter",
         kind=Kind.FILTER,
-        fields={f"{root}.count": made.count, f"{root}.filters": made.filters.wire()},
+        fields=fields_of(made, ROOT, but={"pre_query", "sampling", "committee", "judging"}),
         external=base.outside("model"),
         inputs={**base.inside("model"), "elicited": "elicit"},
     )
@@ -74,9 +74,8 @@ def reconstruction_stages(spec: RunSpec, made: Reconstructed, rounds: int) -> It
         name="select",
         kind=Kind.SELECT,
         fields={
-            f"{root}.judging.selfJudging": made.judging.self_judging,
-            f"{root}.judging.minJudges": made.judging.min_judges,
-            f"{root}.committee.members": _identities(made),
+            **(fields_of(made.judging, f"{ROOT}.judging", but={"judges"}) if judged else {}),
+            f"{ROOT}.committee.members": _identities(made),
         },
         inputs={"instructions": "filter", **answers, **judged},
     )
@@ -89,44 +88,35 @@ def _identities(made: Reconstructed) -> list[object]:
 
 
 def _respond(spec: RunSpec, made: Reconstructed, member: Member) -> Stage:
-    root = "rehearsal.reconstructed.committee"
-    fields: dict[str, object] = {
-        f"{root}.responsesPerMember": made.committee.responses_per_member,
-        f"{root}.sampling": made.committee.sampling.wire(),
-    }
+    fields = fields_of(made.committee, f"{ROOT}.committee", but={"members"})
     return _by_member(spec, member, Kind.RESPOND, fields, {"instructions": "filter"})
 
 
 def _judge(spec: RunSpec, made: Reconstructed, judge: Member, inputs: Mapping[str, str]) -> Stage:
-    root = "rehearsal.reconstructed.judging"
-    fields: dict[str, object] = {
-        f"{root}.mode": made.judging.mode,
-        f"{root}.rubric": made.judging.rubric,
-        f"{root}.maxTokens": made.judging.max_tokens,
-        f"{root}.pruning": made.judging.pruning,
-    }
     if made.judging.pruning is Pruning.LOSSLESS:
-        fields |= {
-            f"{root}.minJudges": made.judging.min_judges,
-            f"{root}.selfJudging": made.judging.self_judging,
-            "committee": _identities(made),
-            "judge": judge.name,
-        }
+        # Who can still win depends on what selection counts, and on the judges before this one.
+        fields = fields_of(made.judging, f"{ROOT}.judging", but={"judges"})
+        fields |= {"committee": _identities(made), "judge": judge.name}
+    else:
+        fields = fields_of(made.judging, f"{ROOT}.judging", but={"judges", "min_judges", "self_judging"})
     return _by_member(spec, judge, Kind.JUDGE, fields, inputs)
 
 
 def _by_member(spec: RunSpec, member: Member, kind: Kind, fields: Mapping[str, object], inputs: Mapping[str, str]) -> Stage:
-    """A stage that a member's model carries out: on engines of its own, or behind the endpoint that it names."""
+    """A stage that a member's model carries out: on engines of its own, or behind the endpoint that it names.
+
+    Nothing depends on the member's name, nor on whether its model is the run's base model.
+    """
     name = f"{kind}-{member.name}"
+    fields = {**fields, **fields_of(member, "member", but={"name", "base", "model"}), **draw_fields(spec)}
     if member.endpoint:
-        asked = {"endpoint": member.endpoint.wire(), **seed_fields(spec)}
-        return Stage(name, kind, {**fields, **asked}, inputs=inputs, subject=member.name, endpoint=member.endpoint)
+        return Stage(name, kind, fields, inputs=inputs, subject=member.name, endpoint=member.endpoint)
     model = member_model(spec, member)
     source = sources_of(spec).models[member_input(member)]
     return Stage(
         name,
         kind,
-        {**fields, **engine_fields(model, "model"), **seed_fields(spec)},
+        {**fields, **fields_of(model, "model")},
         external=source.outside("model"),
         inputs={**source.inside("model"), **inputs},
         subject=member.name,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rehearsal.api.run import RunSpec
+from rehearsal.pipeline.knobs import fields_of
 from rehearsal.pipeline.stage import Kind, Stage
 
 HUB = "hf://"
@@ -30,11 +31,15 @@ class Source:
 
 @dataclass
 class Sources:
-    """Everything that a run reads and did not make. Two names of the same hub model share one fetch."""
+    """Everything that a run reads and did not make. Models of one commit share one fetch: it is a digest of all their files.
+
+    `hub` says from where a fetch stage brings its model.
+    """
 
     external: dict[str, str] = field(default_factory=dict)
     fetches: dict[str, Stage] = field(default_factory=dict)
     models: dict[str, Source] = field(default_factory=dict)
+    hub: dict[str, str] = field(default_factory=dict)
 
     def add_model(self, name: str, uri: str) -> None:
         """Add a model under the name of its external input, `baseModel` or `model-<member>`."""
@@ -42,8 +47,9 @@ class Sources:
             self.external[name] = uri
             self.models[name] = Source(external=name)
             return
-        stage = "fetch-base" if name == "baseModel" else f"fetch-{name}"
-        fetch = self.fetches.setdefault(uri, Stage(stage, Kind.FETCH, fields={"uri": uri}, subject="model"))
+        stage, commit = "fetch-base" if name == "baseModel" else f"fetch-{name}", uri.rpartition("@")[2]
+        fetch = self.fetches.setdefault(commit, Stage(stage, Kind.FETCH, fields={"model.commit": commit}, subject="model"))
+        self.hub.setdefault(fetch.name, uri)
         self.models[name] = Source(stage=fetch.name)
 
 
@@ -72,7 +78,8 @@ def fetch_stages(spec: RunSpec) -> Iterator[Stage]:
     """Yield a stage for everything that comes from a hub: models, the preset data set, the suite's questions."""
     yield from sources_of(spec).fetches.values()
     if (dataset := spec.rehearsal.dataset) and dataset.preset:
-        chosen = {"rehearsal.dataset.preset": dataset.preset, "rehearsal.dataset.revision": dataset.revision}
+        chosen = fields_of(dataset, "rehearsal.dataset", but={"format", "count"})
         yield Stage("fetch-dataset", Kind.FETCH, fields=chosen, subject="dataset")
     if spec.evaluation.suite:
-        yield Stage("fetch-suite", Kind.FETCH, fields={"evaluation.suite": spec.evaluation.suite}, subject="suite")
+        named = fields_of(spec.evaluation, "evaluation", but={"tasks", "limit"})
+        yield Stage("fetch-suite", Kind.FETCH, fields=named, subject="suite")

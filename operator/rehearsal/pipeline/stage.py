@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rehearsal.api.reconstruction import Endpoint
-from rehearsal.api.run import RunSpec
-from rehearsal.api.serving import Model, Serving
+from rehearsal.api.serving import Serving
 
 MAX_ROUNDS = 4
 """Rounds of elicitation before a run that stays short of instructions fails."""
@@ -60,13 +59,3 @@ class Stage:
     def replicas(self) -> int:
         """Worker slots; nodes that train together are a slot each."""
         return self.serving.replicas if self.serving and self.kind is not Kind.EVALUATE else self.nodes
-
-
-def seed_fields(spec: RunSpec) -> dict[str, object]:
-    """Return the fields that decide every draw."""
-    return {"seed": spec.seed, "rerun": spec.rerun}
-
-
-def engine_fields(model: Model, path: str) -> dict[str, object]:
-    """Return what of an engine can change what it computes."""
-    return {f"{path}.serving.dtype": model.serving.dtype, f"{path}.serving.maxModelLen": model.serving.max_model_len}

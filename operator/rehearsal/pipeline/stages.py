@@ -1,12 +1,13 @@
 """The stage table of a run: what each stage reads, what it is made of, which model its engine serves.
 
-A stage's `fields` are the spec fields that can change its output, by path; nothing else enters its fingerprint.
+A stage's `fields` are its part of the spec by path, but for what `knobs` lists; nothing else enters its fingerprint.
 """
 
 from rehearsal.api.run import MixtureMode, RunSpec
+from rehearsal.pipeline.knobs import draw_fields, fields_of
 from rehearsal.pipeline.reconstruction import reconstruction_stages
 from rehearsal.pipeline.sources import fetch_stages, sources_of
-from rehearsal.pipeline.stage import Kind, Stage, engine_fields, seed_fields
+from rehearsal.pipeline.stage import Kind, Stage
 
 
 def stages_of(spec: RunSpec, rounds: int = 1) -> tuple[Stage, ...]:
@@ -24,7 +25,6 @@ def _mix(spec: RunSpec) -> Stage:
     base = sources_of(spec).models["baseModel"]
     external = {"domain": "domain", **base.outside("tokenizer")}
     inputs = base.inside("tokenizer")
-    dataset: dict[str, object] = {}
     if spec.reconstructed:
         inputs["rehearsal"] = "select"
     elif chosen := spec.rehearsal.dataset:
@@ -32,16 +32,15 @@ def _mix(spec: RunSpec) -> Stage:
             inputs["rehearsal"] = "fetch-dataset"
         else:
             external["rehearsal"] = "dataset"
-        dataset = {"rehearsal.dataset": chosen.wire()}
     return Stage(
         name="mix",
         kind=Kind.MIX,
         fields={
             **_mixture_fields(spec),
-            "domain.format": spec.domain.format,
+            **fields_of(spec.domain, "domain"),
+            **fields_of(spec.rehearsal, "rehearsal", but={"reconstructed"}),
             "training.sequenceLength": spec.training.sequence_length,
-            **dataset,
-            **seed_fields(spec),
+            **draw_fields(spec),
         },
         external=external,
         inputs=inputs,
@@ -49,13 +48,13 @@ def _mix(spec: RunSpec) -> Stage:
 
 
 def _mixture_fields(spec: RunSpec) -> dict[str, object]:
-    """Return what decides how many rows of either set are mixed; without rehearsal, or where both are taken whole, little does."""
-    mixture = spec.mixture
+    """Return what decides how many rows of either set are mixed: less of it without rehearsal, or where both are taken whole."""
+    without_effect: set[str] = set()
     if not (spec.reconstructed or spec.rehearsal.dataset):
-        return {"mixture.totalSamples": mixture.total_samples}
-    if mixture.mode is MixtureMode.CONCATENATE:
-        return {"mixture.mode": mixture.mode}
-    return {f"mixture.{name}": value for name, value in mixture.wire().items()}
+        without_effect = {"mode", "domain_fraction", "unit", "repeat_domain"}
+    elif spec.mixture.mode is MixtureMode.CONCATENATE:
+        without_effect = {"domain_fraction", "unit"}
+    return fields_of(spec.mixture, "mixture", but=without_effect)
 
 
 def _train(spec: RunSpec) -> Stage:
@@ -64,14 +63,9 @@ def _train(spec: RunSpec) -> Stage:
         name="train",
         kind=Kind.TRAIN,
         fields={
-            "training.epochs": training.epochs,
-            "training.learningRate": training.learning_rate,
-            "training.warmupFraction": training.warmup_fraction,
-            "training.globalBatch": training.global_batch,
-            "training.sequenceLength": training.sequence_length,
-            "training.packing": training.packing,
+            **fields_of(training, "training", but={"nodes", "processes_per_node"}),
             "training.ranks": training.nodes * training.processes_per_node,
-            **seed_fields(spec),
+            **draw_fields(spec),
         },
         external=base.outside("model"),
         inputs={**base.inside("model"), "mix": "mix"},
@@ -81,30 +75,26 @@ def _train(spec: RunSpec) -> Stage:
 
 def _evaluate(spec: RunSpec, subject: str) -> Stage:
     tasks, base = spec.evaluation.tasks, sources_of(spec).models["baseModel"]
-    suite = {"evaluation.suite": spec.evaluation.suite} if spec.evaluation.suite else {}
     questions = {f"task.{task.name}": f"task-{task.name}" for task in tasks}
     model = base.inside("model") if subject == "base" else {"model": "train"}
     return Stage(
         name=f"evaluate-{subject}",
         kind=Kind.EVALUATE,
-        fields={
-            "evaluation.limit": spec.evaluation.limit,
-            "evaluation.tasks": [{"name": task.name, "role": task.role} for task in tasks],
-            **suite,
-            **engine_fields(spec.base_model, "model"),
-        },
+        fields={**fields_of(spec.evaluation, "evaluation"), **fields_of(spec.base_model, "model")},
         external={**questions, **(base.outside("model") if subject == "base" else {})},
-        inputs={**model, **({"suite": "fetch-suite"} if suite else {})},
+        inputs={**model, **({"suite": "fetch-suite"} if spec.evaluation.suite else {})},
         subject=subject,
         serving=spec.base_model.serving,
     )
 
 
 def _report(spec: RunSpec, stages: list[Stage]) -> Stage:
+    categories = spec.categories if spec.reconstructed else None
     return Stage(
         name="report",
         kind=Kind.REPORT,
-        external={"categories": "categories"} if spec.categories and spec.reconstructed else {},
+        fields=fields_of(categories, "categories") if categories else {},
+        external={"categories": "categories"} if categories else {},
         inputs={
             stage.name: stage.name for stage in stages if stage.kind is not Kind.FETCH and not stage.name.startswith("elicit-")
         },

@@ -25,12 +25,13 @@ KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vo
 
 def fetch_model(context: Context, hub: HubClient) -> Manifest:
     """Seal the model's files; facts say where they are from, and under which licence."""
-    uri = str(context.stage.fields["uri"])
+    sources = sources_of(context.spec)
+    roles = [role for role, source in sources.models.items() if source.stage == context.stage.name]
+    uri = sources.hub[context.stage.name]
     name, _, commit = uri.removeprefix(HUB).partition("@")
     repository = hub.look("model", name, commit)
     kept = {file.path: file for file in repository.files if any(fnmatchcase(file.path, kind) for kind in KEPT)}
     kept = {path: file for path, file in sorted(kept.items()) if "/" not in path}
-    roles = [role for role, source in sources_of(context.spec).models.items() if source.stage == context.stage.name]
     field = model_field(context.spec, roles[0])
     check_complete(kept, uri, field)
     folder = context.scratch / "beside"
