@@ -11,7 +11,7 @@ from pydantic import ValidationError, create_model
 
 from rehearsal.api.model import ApiModel
 
-TEXTS = ("other", "store://elsewhere/other.jsonl", "c" * 40, "fr", "http://other.example/v1", "7Gi", "7", "x" * 8)
+TEXTS = ("other", "store://elsewhere/other.jsonl", "c" * 40, "fr", "https://other.example/v1", "7Gi", "7", "x" * 8)
 """Texts to try where a text is wanted; the model says which ones will do."""
 
 

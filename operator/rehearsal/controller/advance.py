@@ -10,7 +10,7 @@ from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, ledger, share
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
-from rehearsal.manifests.execution import execution_digest, supplies_digest
+from rehearsal.manifests.execution import execution_digest, others, supplies_digest
 from rehearsal.manifests.jobs import Order, job_name
 from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
 from rehearsal.pipeline.sources import external_inputs
@@ -76,6 +76,8 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
         entry = _entry(world, status, stage)
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
         entry = attempts.followed(entry, ledger.seen(entry, job), job, world.platform.backoff_limit)
+        if job and entry.state is State.RUNNING and (words := _old_values(world, job, stage)):
+            entry = entry.model_copy(update={"message": words})
         if entry.sealed is None:
             rounds = max(rounds, _asked(world, stage))
             entry = ledger.again(entry) if job and _another_round(job) else entry
@@ -186,7 +188,7 @@ def _reads(world: World, stage: Stage) -> tuple[str, ...]:
 
 
 def outdated(world: World) -> tuple[JobView, ...]:
-    """Return the live Jobs that ask preflight's question of an earlier generation, or wait to ask it under old knobs."""
+    """Return the live Jobs that ask preflight's question of an earlier generation, or would ask it under old knobs."""
     key = inputs_key(world.run)
     asking = [job for job in live(world.jobs) if job.stage == PREFLIGHT.name]
     return tuple(job for job in asking if job.fingerprint != key or _bent(world, job, PREFLIGHT))
@@ -207,11 +209,26 @@ def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
 
 
 def _bent(world: World, job: JobView, stage: Stage) -> bool:
-    """Whether a Job waits for a pod under knobs, the run's or the platform's, that are others by now."""
-    if job.state is not JobState.WAITING:
+    """Whether no pod of a Job is at work, and its next one would start with values, the run's or the platform's, that are others by now.
+
+    A Job that waits for its first pod keeps its place in the queue for all the platform's supplies, unless it lacks one.
+    """
+    if job.state is not JobState.WAITING and not job.between:
         return False
-    resupplied = job.lacks and job.supplies != supplies_digest(world.platform)
+    resupplied = (job.lacks or job.between) and job.supplies != supplies_digest(world.platform)
     return resupplied or job.execution != execution_digest(world.spec, stage, world.platform)
+
+
+def _old_values(world: World, job: JobView, stage: Stage) -> str:
+    """What a Job at work was ordered with that is set otherwise by now. It is not ended for that."""
+    fields = (
+        *others(job.execution, execution_digest(world.spec, stage, world.platform)),
+        *others(job.supplies, supplies_digest(world.platform)),
+    )
+    if job.between or not fields:
+        return ""
+    named = ", ".join(fields[:4]) + (f" and {len(fields) - 4} more" if len(fields) > 4 else "")
+    return f"goes on with older values of {named}; to have the new ones now, delete the Job {job.name}: what is committed stays"
 
 
 def live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:

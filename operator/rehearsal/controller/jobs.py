@@ -44,7 +44,8 @@ class JobView:
     `whole`: its pods begin and fail together, and none is replaced. `ended_by`: the reason that Kubernetes gives for its failure.
     `hopeless`: the cluster would go on trying, and it counts as failed. `lacks`: a container waits for an image or a Secret.
     `gone`: no pod of it is left. `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from
-    `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and devices were held.
+    `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and devices were held. `between`: pods of
+    it have ended, those that replace them have yet to start, and none is at work.
     """
 
     name: str
@@ -62,6 +63,7 @@ class JobView:
     deleting: bool = False
     lacks: bool = False
     gone: bool = False
+    between: bool = False
     hopeless: bool = False
     whole: bool = False
     ended_by: str = ""
@@ -104,6 +106,7 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         state=JobState.FAILED if crashes else state,
         lacks=any(map(_lacks, pods)),
         gone=not pods,
+        between=state is JobState.RUNNING and not _ending(conditions) and _between(pods),
         hopeless=bool(crashes),
         whole=whole,
         ended_by=failed.get("reason", ""),
@@ -145,9 +148,13 @@ def _state(conditions: Mapping[str, object], pods: Sequence[Mapping[str, Any]], 
     ended = bool(conditions.keys() & {"Complete", "Failed"})
     if ended and not any(at_work(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods):
         return JobState.COMPLETE if "Complete" in conditions else JobState.FAILED
-    ending = ended or "FailureTarget" in conditions
     begun = any(map(_started, pods)) and sum(map(_taken, pods)) >= needed
-    return JobState.RUNNING if ending or begun else JobState.WAITING
+    return JobState.RUNNING if _ending(conditions) or begun else JobState.WAITING
+
+
+def _ending(conditions: Mapping[str, object]) -> bool:
+    """Whether a Job starts no more pods."""
+    return bool(conditions.keys() & {"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"})
 
 
 def _word(pods: Sequence[Mapping[str, Any]], state: JobState, first: Mapping[str, Any] | None) -> Termination | None:
@@ -162,6 +169,11 @@ def _started(pod: Mapping[str, Any]) -> bool:
     if pod["status"].get("phase") != "Pending":
         return True
     return not _lacks(pod) and any("running" in state or "terminated" in state for _, state in containers(pod["status"]))
+
+
+def _between(pods: Sequence[Mapping[str, Any]]) -> bool:
+    left = [pod for pod in pods if at_work(pod)]
+    return bool(left) and not any(map(_started, left))
 
 
 def _taken(pod: Mapping[str, Any]) -> bool:

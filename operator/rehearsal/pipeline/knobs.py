@@ -11,7 +11,10 @@ from rehearsal.api.serving import Model, Serving
 
 BY_DIGEST = "An address; the bytes found there enter by their digest, or by the hub's commit."
 
-KNOBS: Mapping[type[ApiModel], Mapping[str, str]] = {
+Knobs = Mapping[type[ApiModel], Mapping[str, str]]
+"""Model -> field -> why it does not count."""
+
+KNOBS: Knobs = {
     RunSpec: {
         "suspend": "Stops and resumes the run.",
         "retry": "Clears a failure; what was committed stays.",
@@ -37,24 +40,24 @@ KNOBS: Mapping[type[ApiModel], Mapping[str, str]] = {
     },
     Evaluation: {"max_forgetting": "A bound on the result, not a way to it."},
 }
-"""Model -> field -> why a change of it does not change what any stage computes."""
+"""What of a spec does not change what any stage computes, and why."""
 
 BLOCKS = ("base_model", "rehearsal", "domain", "mixture", "training", "evaluation", "categories")
 """The parts of a spec that only some stages read. What stands beside them is read by every stage that draws."""
 
 
-def fields_of(part: ApiModel, path: str, but: Collection[str] = ()) -> dict[str, object]:
-    """Return path -> value of every field that is set in a part of the spec, its knobs left out.
+def fields_of(part: ApiModel, path: str, but: Collection[str] = (), knobs: Knobs = KNOBS) -> dict[str, object]:
+    """Return path -> value of every field that is set in a part of a spec, its knobs left out.
 
     `but` names fields of the part (in Python's spelling) that another stage reads, or that have no effect on this one.
     """
     found: dict[str, object] = {}
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
-        if value is None or name in but or name in knobs_of(type(part)):
+        if value is None or name in but or name in knobs_of(type(part), knobs):
             continue
         where = f"{path}.{field.alias}" if path else str(field.alias)
-        found |= fields_of(value, where) if isinstance(value, ApiModel) else {where: _plain(value)}
+        found |= fields_of(value, where, (), knobs) if isinstance(value, ApiModel) else {where: _plain(value, knobs)}
     return found
 
 
@@ -63,15 +66,15 @@ def draw_fields(spec: RunSpec) -> dict[str, object]:
     return fields_of(spec, "", but=BLOCKS)
 
 
-def knobs_of(model: type[ApiModel]) -> Mapping[str, str]:
+def knobs_of(model: type[ApiModel], knobs: Knobs = KNOBS) -> Mapping[str, str]:
     """Return the knobs of a model and of those that it extends, with their reasons."""
-    return {name: why for kind in model.__mro__ for name, why in KNOBS.get(kind, {}).items()}
+    return {name: why for kind in model.__mro__ for name, why in knobs.get(kind, {}).items()}
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, knobs: Knobs) -> object:
     """Return a value that JSON can hold; of models in lists and maps, what counts."""
     if isinstance(value, ApiModel):
-        return fields_of(value, "")
+        return fields_of(value, "", (), knobs)
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(inner, knobs) for key, inner in value.items()}
+    return [_plain(inner, knobs) for inner in value] if isinstance(value, list | tuple) else value
