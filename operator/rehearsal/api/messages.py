@@ -137,6 +137,7 @@ class Progress(ApiModel):
     unit: str = Field("rows", max_length=16)
     per_second: float = Field(0.0, ge=0, description="Units a second, lately.")
     tokens_per_second: float = Field(0.0, ge=0)
+    dropped: int | None = Field(None, ge=0, description="Of a worker that was told to end: units in the making, which are lost.")
 
 
 PROGRESS_PREFIX = '{"progress":'

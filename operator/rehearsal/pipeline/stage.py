@@ -10,7 +10,9 @@ from rehearsal.api.serving import Serving
 MAX_ROUNDS = 4
 """Rounds of elicitation before a run that stays short of instructions fails."""
 ROWS_PER_SHARD = 500
-"""Rows a shard of a sampled stage holds: some minutes of a 70B model's work, and so the most a killed pod loses."""
+"""The most rows that a shard holds: some minutes of a 70B model's work."""
+SHARDS_PER_STAGE = 20
+"""The fewest shards of a sampled stage, if it has as many rows: an interruption loses no more than a twentieth."""
 
 
 class Kind(StrEnum):
@@ -59,3 +61,8 @@ class Stage:
     def replicas(self) -> int:
         """Worker slots; nodes that train together are a slot each."""
         return self.serving.replicas if self.serving and self.kind is not Kind.EVALUATE else self.nodes
+
+
+def rows_per_shard(rows: int) -> int:
+    """Return how many rows a shard of a sampled stage holds: at most 500 and at most a twentieth, at least one."""
+    return max(1, min(ROWS_PER_SHARD, rows // SHARDS_PER_STAGE))

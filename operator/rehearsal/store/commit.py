@@ -77,6 +77,10 @@ class Artifact:
             self._check(winner, f"shard {index}")
         return winner
 
+    def settle(self, name: str, data: bytes) -> bytes:
+        """Write down once and for all what every worker of the stage must agree on; return what was written first."""
+        return self._create(f"{self.layout.prefix}/{name}", data)
+
     def add_file(self, path: str, local: Path) -> File:
         """Store an output file under a path, to be named when sealing. What is there already is not sent again."""
         sha256, size = sha256_of(local), local.stat().st_size

@@ -104,10 +104,19 @@ class Context:
         if done < total and now - self._last_line < self.task.limits.progress_seconds:
             return
         self._last_line = now
-        line = Progress(
-            done=done, total=total, unit=unit, per_second=round(per_second, 2), tokens_per_second=round(tokens_per_second, 1)
+        _print(
+            Progress(
+                done=done, total=total, unit=unit, per_second=round(per_second, 2), tokens_per_second=round(tokens_per_second, 1)
+            )
         )
-        print(json.dumps({"progress": line.wire()}), flush=True)
+
+    def leave(self, done: int, total: int, dropped: int) -> None:
+        """Print the last progress line of a worker that is told to end, with how many rows in the making are lost."""
+        _print(Progress(done=done, total=total, dropped=dropped))
+
+
+def _print(progress: Progress) -> None:
+    print(json.dumps({"progress": progress.wire()}), flush=True)
 
 
 def reconstruction(spec: RunSpec) -> Reconstructed:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from rehearsal.api.messages import Usage
 from rehearsal.worker.context import Context, Outcome, log
+from rehearsal.worker.sharding import Sharding, sharding_of
 from rehearsal.worker.shards import Filling, Made, Slot, Work
 
 Item = TypeVar("Item")
@@ -39,9 +40,10 @@ def run_sampled(
     if sealed := context.output.manifest():
         return Outcome(sealed)
     program = prepare(context)
-    shards, usage = program.work.shards, Usage()
+    sharding = sharding_of(context.output, program.work.rows)
+    shards, usage = sharding.shards, Usage()
     if len(context.output.commits(shards)) < shards:
-        usage = asyncio.run(_generate(context, program, connected, concurrency))
+        usage = asyncio.run(_generate(context, program, sharding, connected, concurrency))
     if missing := shards - len(context.output.commits(shards)):
         log(f"{missing} shards are left to the slots that are at them")
         return Outcome(None, usage)
@@ -56,13 +58,15 @@ def row_seed(fingerprint: str, index: int) -> int:
 async def _generate(
     context: Context,
     program: Program[Client, Item],
+    sharding: Sharding,
     connected: Callable[[Context], AbstractAsyncContextManager[Client]],
     concurrency: int,
 ) -> Usage:
     slot = Slot(context.slot, context.task.slots, concurrency)
     async with connected(context) as client:
         produce, report = partial(program.produce, client), partial(_report, context)
-        return await Filling(context.output, program.work, produce, slot, report, context.spec.retry).run()
+        filling = Filling(context.output, program.work, sharding, produce, slot, report, context.leave, context.spec.retry)
+        return await filling.run()
 
 
 def _report(context: Context, done: int, total: int, rows_per_second: float, tokens_per_second: float) -> None:

@@ -2,6 +2,7 @@
 
 A slot starts at its own place in the list of shards and takes shards until none is left; a shard that another slot has
 committed meanwhile is skipped. Slots may meet on the last shards: the commit decides, and the waste is one shard's.
+Rows of shards that are not whole are kept as `drafts`: an interruption loses what is in the making, a sudden death a shard's rows more.
 A shard that kills its workers is worked alone at last, and then no more (`attempts`).
 """
 
@@ -11,12 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from rehearsal.api.messages import CorruptInput, DiskError, Refused, TooManyRefused, Unavailable, Usage
-from rehearsal.pipeline.stage import ROWS_PER_SHARD
+from rehearsal.api.messages import CorruptInput, DiskError, Refused, StageError, TooManyRefused, Unavailable, Usage
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.attempts import STARTS, Attempts
+from rehearsal.worker.context import log
+from rehearsal.worker.drafts import Drafts
 from rehearsal.worker.ending import last_act
 from rehearsal.worker.pace import Pace
+from rehearsal.worker.sharding import Sharding
 
 Item = TypeVar("Item")
 Row = Mapping[str, object]
@@ -27,6 +30,8 @@ REFUSED = "refused"
 """The key under which a row counts by reason what was not asked for it; a row without refusals does not have it."""
 Report = Callable[[int, int, float, float], None]
 """Told (rows done of the whole stage, rows in all, rows a second, tokens a second)."""
+Left = Callable[[int, int, int], None]
+"""Told, when the worker is to end, (rows done of the whole stage, rows in all, rows in the making, which are lost)."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,6 @@ class Work(Generic[Item]):
 
     rows: int
     load: Callable[[int, int], Sequence[Item]]
-    per_shard: int = ROWS_PER_SHARD
-
-    @property
-    def shards(self) -> int:
-        """Shards in all; the last one may be short."""
-        return -(-self.rows // self.per_shard)
-
-    def span(self, shard: int) -> range:
-        """Return the indexes of a shard's rows."""
-        return range(shard * self.per_shard, min(self.rows, (shard + 1) * self.per_shard))
 
 
 @dataclass(frozen=True)
@@ -67,16 +62,22 @@ class Filling(Generic[Item]):
 
     output: Artifact
     work: Work[Item]
+    sharding: Sharding
     produce: Callable[[int, Item], Awaitable[Made]]
     slot: Slot
     report: Report
+    left: Left
     retry: str = ""
     _open: dict[int, dict[int, Row]] = field(default_factory=dict)
+    _making: int = 0
     _committed: set[int] = field(default_factory=set)
     _suspects: list[int] = field(default_factory=list)
     _poison: set[int] = field(default_factory=set)
     _usage: Usage = field(default_factory=Usage)
     _pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        self._drafts = Drafts(self.output, self.sharding.per_shard)
 
     async def run(self) -> Usage:
         """Return what was consumed once no shard is left to begin: all are committed, or another slot is at the rest.
@@ -84,15 +85,17 @@ class Filling(Generic[Item]):
         Raises CorruptInput, naming them, when nothing is left but shards that kill their workers.
         """
         attempts = Attempts(self.output, self.slot.index, self.slot.slots, self.retry)
-        with last_act(attempts.end):
+        with last_act(attempts.end), last_act(self._leave):
             try:
                 await asyncio.to_thread(attempts.declare_dead)
-                await self._work(attempts, self.slot.order(self.work.shards), alone=False)
+                await self._work(attempts, self.slot.order(self.sharding.shards), alone=False)
                 for shard in self._suspects:
                     await self._work(attempts, [shard], alone=True)
             except INNOCENT:
                 await asyncio.to_thread(attempts.end)
                 raise
+            finally:
+                await asyncio.to_thread(self._keep)
         await self._look()
         self._convict()
         return self._usage
@@ -112,11 +115,14 @@ class Filling(Generic[Item]):
             await self._look()
             if shard in self._committed or not await asyncio.to_thread(self._begins, attempts, shard, alone):
                 continue
-            span = self.work.span(shard)
+            span = self.sharding.span(shard)
             items = await asyncio.to_thread(self.work.load, span.start, span.stop)
-            self._open[shard] = {}
+            kept = await asyncio.to_thread(self._drafts.kept, shard)
+            self._open[shard] = {index: row for index, row in kept.items() if index in span}
+            await self._close_if_whole(attempts, shard)
             for index, item in zip(span, items, strict=True):
-                yield shard, index, item
+                if index not in kept:
+                    yield shard, index, item
 
     def _begins(self, attempts: Attempts, shard: int, alone: bool) -> bool:
         """Tell whether this worker begins the shard now; a suspect is put off until nothing else is in the making."""
@@ -130,14 +136,14 @@ class Filling(Generic[Item]):
         return False
 
     async def _look(self) -> None:
-        self._committed |= set(await asyncio.to_thread(self.output.commits, self.work.shards))
+        self._committed |= set(await asyncio.to_thread(self.output.commits, self.sharding.shards))
         self._tell()
 
     def _convict(self) -> None:
         """A shard that is poison fails the stage, but not before every other one is committed."""
-        left = set(range(self.work.shards)) - self._committed
+        left = set(range(self.sharding.shards)) - self._committed
         if left and left <= self._poison:
-            named = ", ".join(f"{shard:05d} (rows {_ends(self.work.span(shard))})" for shard in sorted(left)[:5])
+            named = ", ".join(f"{shard:05d} (rows {_ends(self.sharding.span(shard))})" for shard in sorted(left)[:5])
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             raise CorruptInput(
                 f"{self.output.stage}: {named}{more} killed {STARTS} workers each; all other shards are committed. See the engine's "
@@ -146,27 +152,52 @@ class Filling(Generic[Item]):
             )
 
     async def _one(self, attempts: Attempts, shard: int, index: int, item: Item, room: asyncio.Semaphore) -> None:
+        self._making += 1
         try:
             row, usage = await self.produce(index, item)
         finally:
+            self._making -= 1
             room.release()
-        rows, span = self._open[shard], self.work.span(shard)
-        rows[index] = row
+        self._open[shard][index] = row
+        full = self._drafts.add(shard, index, row)
         self._usage += usage
         self._pace.add(1, usage.completion_tokens + usage.prompt_tokens)
         self._tell()
+        await self._close_if_whole(attempts, shard)
+        if full:
+            await asyncio.to_thread(self._drafts.keep)
+
+    async def _close_if_whole(self, attempts: Attempts, shard: int) -> None:
+        rows, span = self._open[shard], self.sharding.span(shard)
         if len(rows) == len(span):
             whole = [rows[index] for index in span]
             await asyncio.to_thread(self.output.commit_shard, shard, whole, _refused(whole))
             self._committed.add(shard)
+            self._drafts.done(shard)
             attempts.done(shard)
             del self._open[shard]
 
+    def _keep(self) -> None:
+        """Write down the rows of open shards. Where the store is away they are made again."""
+        try:
+            self._drafts.keep()
+        except (StageError, OSError) as error:
+            log(f"{self.output.stage}: the rows of shards that are not whole could not be written down: {error}")
+
+    def _leave(self) -> None:
+        """The worker was told to end: keep what is made, and say what is not."""
+        making = self._making
+        self._keep()
+        self.left(self._done(), self.work.rows, making)
+        log(f"{self.output.stage}: told to end; {making} of {self.work.rows} rows were in the making and are not kept")
+
     def _tell(self) -> None:
-        whole = sum(len(self.work.span(shard)) for shard in self._committed)
-        started = sum(len(rows) for shard, rows in self._open.items() if shard not in self._committed)
         rows, tokens = self._pace.rates()
-        self.report(whole + started, self.work.rows, rows * self.slot.slots, tokens * self.slot.slots)
+        self.report(self._done(), self.work.rows, rows * self.slot.slots, tokens * self.slot.slots)
+
+    def _done(self) -> int:
+        whole = sum(len(self.sharding.span(shard)) for shard in self._committed)
+        return whole + sum(len(rows) for shard, rows in list(self._open.items()) if shard not in self._committed)
 
 
 def _ends(span: range) -> str:

@@ -1,6 +1,6 @@
 """A worker of a sampled stage as a process of its own: `python a_worker.py STORE SLOT SLOTS CONCURRENCY ROWS RETRY KILLER…`.
 
-Rows named as killers end the process at once, as a fault of the machine would. A row named `hang` waits to be told to end.
+Rows named as killers end the process at once, as a fault of the machine would. From row N on, `hang-N` has them wait for the end.
 Exit codes are the stage program's.
 """
 
@@ -8,15 +8,17 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rehearsal.api.messages import StageError, Usage
+from rehearsal.api.messages import Progress, StageError, Usage
 from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker.__main__ import _terminated
-from rehearsal.worker.shards import Filling, Made, Slot, Work
+from rehearsal.worker.sharding import Sharding
+from rehearsal.worker.shards import Filling, Left, Made, Slot, Work
 
-HANG = "hang"
+HANG = "hang-"
 PER_SHARD = 2
 
 
@@ -26,15 +28,29 @@ def output_in(folder: Path) -> Artifact:
     return Artifact(store, "research", "respond", "f" * 64, "respond-peer")
 
 
-def work_of(rows: int) -> Work[int]:
-    return Work(rows, range, PER_SHARD)
+Produce = Callable[[int, int], Awaitable[Made]]
+
+
+def quiet(*_figures: float) -> None:
+    """Is told, and says nothing."""
+
+
+def filling_of(store: Path, rows: int, produce: Produce, slot: Slot, retry: str = "", left: Left = quiet) -> Filling[int]:
+    sharding = Sharding(rows=rows, per_shard=PER_SHARD)
+    return Filling(output_in(store), Work(rows, range), sharding, produce, slot, quiet, left, retry)
+
+
+def tell(done: int, total: int, dropped: int) -> None:
+    print(Progress(done=done, total=total, dropped=dropped).model_dump_json(by_alias=True), flush=True)
 
 
 def main(store: str, slot: str, slots: str, concurrency: str, rows: str, retry: str, *killers: str) -> int:
     signal.signal(signal.SIGTERM, _terminated)
 
+    hangs = min((int(killer.removeprefix(HANG)) for killer in killers if killer.startswith(HANG)), default=int(rows))
+
     async def produce(index: int, _item: int) -> Made:
-        if HANG in killers:
+        if index >= hangs:
             print("hanging", flush=True)
             await asyncio.sleep(60)
         await asyncio.sleep(0)
@@ -44,7 +60,7 @@ def main(store: str, slot: str, slots: str, concurrency: str, rows: str, retry: 
 
     where = Slot(int(slot), int(slots), int(concurrency))
     try:
-        asyncio.run(Filling(output_in(Path(store)), work_of(int(rows)), produce, where, lambda *_: None, retry).run())
+        asyncio.run(filling_of(Path(store), int(rows), produce, where, retry, tell).run())
     except StageError as error:
         print(f"{error.reason}: {error}", file=sys.stderr)
         return error.code

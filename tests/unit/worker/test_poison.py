@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rehearsal.api.messages import CorruptInput, DeviceUnusable, StageError, Unavailable, Usage
 from rehearsal.worker.attempts import STARTS, Attempts
-from rehearsal.worker.shards import Filling, Made, Slot
-from tests.unit.worker.a_worker import HANG, output_in, work_of
+from rehearsal.worker.shards import Made, Slot
+from tests.unit.worker.a_worker import HANG, filling_of, output_in
 
 ROWS = 10
 
@@ -44,7 +44,7 @@ def fill(store: Path, killers: set[int], slot: Slot, error: Callable[[], BaseExc
             raise error()
         return {"id": index}, Usage()
 
-    asyncio.run(Filling(output_in(store), work_of(ROWS), produce, slot, lambda *_: None, retry).run())
+    asyncio.run(filling_of(store, ROWS, produce, slot, retry).run())
 
 
 def convicted(store: Path, killers: set[int], **how) -> str:
@@ -87,7 +87,7 @@ def test_a_shard_that_breaks_the_engine_is_one_that_kills(tmp_path: Path) -> Non
 @pytest.mark.fault(62)
 def test_workers_that_are_drained_convict_nobody(tmp_path: Path) -> None:
     for _ in range(STARTS + 1):
-        worker = start(tmp_path, HANG)
+        worker = start(tmp_path, f"{HANG}0")
         assert worker.stdout
         worker.stdout.readline()
         worker.send_signal(signal.SIGTERM)

@@ -11,6 +11,7 @@ from rehearsal.api.messages import CorruptInput, DeviceUnusable, Unavailable, Us
 from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker.pace import WINDOW_SECONDS, Pace
+from rehearsal.worker.sharding import Sharding
 from rehearsal.worker.shards import Filling, Made, Slot, Work
 
 FIVE = Slot(concurrency=5)
@@ -24,8 +25,16 @@ def an_output(folder: Path) -> Artifact:
     return Artifact(store, "research", "elicit", "f" * 64, "elicit")
 
 
-def squares(rows: int, per_shard: int = 4) -> Work[int]:
-    return Work(rows, lambda start, stop: [index * index for index in range(start, stop)], per_shard)
+def squares(rows: int) -> Work[int]:
+    return Work(rows, lambda start, stop: [index * index for index in range(start, stop)])
+
+
+def fours(work: Work[int]) -> Sharding:
+    return Sharding(rows=work.rows, per_shard=4)
+
+
+def nobody(*_figures: int) -> None:
+    """Is told, and does not care."""
 
 
 async def at_once(index: int, item: int) -> Made:
@@ -34,12 +43,12 @@ async def at_once(index: int, item: int) -> Made:
 
 def fill(output: Artifact, work: Work[int], produce=at_once, slot: Slot = FIVE) -> tuple[Usage, Reported]:
     told: Reported = []
-    usage = asyncio.run(Filling(output, work, produce, slot, lambda *figures: told.append(figures)).run())
+    usage = asyncio.run(Filling(output, work, fours(work), produce, slot, lambda *figures: told.append(figures), nobody).run())
     return usage, told
 
 
 def rows_of(output: Artifact, work: Work[int]) -> list[dict[str, int]]:
-    output.seal(work.shards)
+    output.seal(fours(work).shards)
     return list(output.rows())
 
 
@@ -135,7 +144,9 @@ def test_two_slots_share_a_stage(tmp_path: Path):
 
     async def both() -> None:
         slots = [Slot(index, 2, 3) for index in range(2)]
-        await asyncio.gather(*(Filling(output, work, at_once, slot, lambda *f: told.append(f)).run() for slot in slots))
+        await asyncio.gather(
+            *(Filling(output, work, fours(work), at_once, slot, lambda *f: told.append(f), nobody).run() for slot in slots)
+        )
 
     asyncio.run(both())
     assert rows_of(output, work) == expected(37)
@@ -160,7 +171,7 @@ def test_however_often_it_dies_each_row_takes_effect_once(
         try:
             fill(output, work, mortal, Slot(concurrency=concurrency))
         except Unavailable:
-            assert len(output.commits()) < work.shards
+            assert len(output.commits()) < fours(work).shards
         assert committed.items() <= output.commits().items()
     fill(output, work, slot=Slot(concurrency=concurrency))
     assert rows_of(output, work) == expected(rows)
@@ -180,7 +191,7 @@ def test_inputs_that_cannot_be_read_come_out_as_themselves(tmp_path: Path):
         raise CorruptInput("broken")
 
     with pytest.raises(CorruptInput, match="broken"):
-        fill(an_output(tmp_path), Work(9, broken, 4))
+        fill(an_output(tmp_path), Work(9, broken))
 
 
 def test_inputs_are_loaded_shard_by_shard(tmp_path: Path):
@@ -190,7 +201,7 @@ def test_inputs_are_loaded_shard_by_shard(tmp_path: Path):
         spans.append((start, stop))
         return range(start, stop)
 
-    fill(an_output(tmp_path), Work(10, load, 4))
+    fill(an_output(tmp_path), Work(10, load))
     assert spans == [(0, 4), (4, 8), (8, 10)]
 
 
