@@ -40,15 +40,20 @@ class Stage:
 
     def filling(self, killed: Path | None = None) -> Filling[int]:
         """A worker that fails after 188 rows. `killed`: where the store is copied to then, as a sudden death would leave it."""
+        over = asyncio.Event()
 
         async def produce(index: int, _item: int) -> Made:
             await asyncio.sleep(index * 37 % 101 / 5000)
-            if len(self.made) == 188:
-                if killed:
-                    shutil.copytree(store_of(self.output), killed)
-                raise Unavailable("the engine is away")
-            self.made.append(index)
-            return {"id": index}, Usage()
+            if len(self.made) < 188:
+                self.made.append(index)
+                return {"id": index}, Usage()
+            if over.is_set():
+                await asyncio.sleep(60)
+            over.set()
+            await asyncio.sleep(0.3)  # what is being written down gets there
+            if killed:
+                shutil.copytree(store_of(self.output), killed)
+            raise Unavailable("the engine is away")
 
         return self._filling(produce)
 
