@@ -15,6 +15,7 @@ from rich.console import Console
 from rehearsal.api.messages import ExitCode, Refused, StageError
 from rehearsal.api.status import RunStatus, State
 from rehearsal.cluster.port import ClusterError
+from rehearsal.console.interruption import Interrupted
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import platform_of
 from rehearsal.console.manifest import read_for_one_machine, read_manifest
@@ -30,8 +31,11 @@ def main() -> None:
     console, errors = Console(), Console(stderr=True)
     try:
         code = arguments.command(arguments, console)
+    except Interrupted as interrupted:
+        errors.print(str(interrupted), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        code = INTERRUPTED
     except (KeyboardInterrupt, asyncio.CancelledError):
-        errors.print("Interrupted. Nothing committed is lost: the same command goes on where it was.", style="yellow")
+        errors.print(str(Interrupted(())), style="yellow", markup=False, highlight=False, soft_wrap=True)
         code = INTERRUPTED
     except StageError as error:
         errors.print(f"{error.reason}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

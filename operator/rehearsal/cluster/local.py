@@ -32,8 +32,9 @@ _EVENTS = 500
 class LocalCluster:
     """The port of a cluster over one folder, which one process at a time may use: `async with LocalCluster(...) as cluster`.
 
-    Entering ends what an earlier command left behind and raises StateInUse when one is still at work. Leaving ends every process;
-    what ran counts as disrupted, and the next entering goes on. `retry_delay` is the pause after a Job's first failure in a row,
+    Entering ends what an earlier command left behind and raises StateInUse when one is still at work. Nothing is started before the
+    caller first waits for something else than this cluster, whose methods never wait. Leaving ends every process; what ran counts as
+    disrupted, and the next entering goes on. `retry_delay` is the pause after a Job's first failure in a row,
     in seconds.
     """
 

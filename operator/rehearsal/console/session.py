@@ -13,6 +13,7 @@ from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus
 from rehearsal.cluster.local import Capacity, LocalCluster
+from rehearsal.console.interruption import Interrupted, Working, at_work, not_kept
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import cores, gpus, memory
 from rehearsal.controller.act import act
@@ -20,6 +21,7 @@ from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.observe import REQUEST, observe, read_run
 from rehearsal.controller.plan import decide
 from rehearsal.controller.reconcile import follow
+from rehearsal.controller.renewal import renew
 
 TICK = 0.5
 T = TypeVar("T")
@@ -42,12 +44,24 @@ def state_folder(manifest: Path, metadata: dict[str, Any]) -> Path:
 
 
 async def carry_out(manifest: dict[str, Any], platform: Platform, state: Path, view: LiveView) -> RunStatus | None:
-    """Apply the manifest and reconcile until nothing more happens. Cancelled, it ends every process and keeps what is done."""
+    """Apply the manifest and reconcile until nothing more happens.
+
+    Cancelled, it ends every process, keeps what is done, and raises Interrupted with what is not kept.
+    """
     metadata = manifest["metadata"]
     metadata.setdefault("annotations", {})[REQUEST] = now().isoformat()
-    async with _cluster(state) as cluster:
-        await cluster.apply(manifest)
-        return await follow(cluster, platform, metadata["namespace"], metadata["name"], now, view.show, TICK)
+    working: list[Working] = []
+    try:
+        async with _cluster(state) as cluster:
+            await cluster.apply(manifest)
+            await renew(cluster, platform, metadata["namespace"], metadata["name"], now())
+            try:
+                return await follow(cluster, platform, metadata["namespace"], metadata["name"], now, view.show, TICK)
+            except asyncio.CancelledError:
+                working = await at_work(cluster, metadata["namespace"])
+                raise
+    except asyncio.CancelledError:
+        raise Interrupted(not_kept(state, working)) from None
 
 
 async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) -> RunStatus:
