@@ -103,8 +103,8 @@ e2e: $(ENVIRONMENT) tools ## the product on a real cluster, KUBECONFIG's or make
 	@$(RUN)/pytest tests/e2e/test_quickstart.py tests/e2e/test_gitops.py tests/e2e/test_faults.py tests/e2e/test_bad_input.py -m cluster -n 0 -v -s
 
 .PHONY: snapshots
-snapshots: $(ENVIRONMENT) ## write the pinned manifests and the page of faults anew, after a change that is meant
-	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py tests/unit/test_faults_page.py -q -n 0
+snapshots: $(ENVIRONMENT) ## write pinned manifests, golden bytes of moved versions and the page of faults anew, after a change that is meant
+	@UPDATE_SNAPSHOTS=1 $(RUN)/pytest tests/unit/manifests/test_examples.py tests/unit/test_faults_page.py tests/unit/worker/test_golden_bytes.py -q -n 0
 
 .PHONY: world
 world: $(ENVIRONMENT) ## make the quickstart's models and data anew: about ten minutes
