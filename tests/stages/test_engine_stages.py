@@ -25,7 +25,7 @@ from rehearsal.api.task import Task
 from rehearsal.judging.verdict import RATINGS, expected_rating
 from rehearsal.pipeline.fingerprint import fingerprints, served_model_name
 from rehearsal.pipeline.reconstruction import round_rows
-from rehearsal.pipeline.stage import ROWS_PER_SHARD
+from rehearsal.pipeline.stage import rows_per_shard
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.prequery import derive_pre_query
@@ -186,7 +186,7 @@ def test_elicitation_survives_its_own_death_and_samples_each_row_once(bench: Ben
     rows = bench.rows("elicit")
     assert before.items() <= output.commits().items()
     assert [row["id"] for row in rows] == [f"1-{index:07d}" for index in range(round_rows(COUNT, 1))]
-    assert len(output.sealed().shards) == -(-len(rows) // ROWS_PER_SHARD)
+    assert len(output.sealed().shards) == -(-len(rows) // rows_per_shard(len(rows)))
     ends = derive_pre_query(ChatTokenizer.load(bench.server.model)).user_end_ids
     assert all(ends.isdisjoint(row["ids"]) and len(row["ids"]) <= 48 for row in rows)
     assert {len(row["ids"]) for row in rows if row["finish"] == "length"} <= {48}
@@ -269,7 +269,7 @@ def test_a_server_that_is_killed_in_mid_shard_costs_time_and_nothing_else(bench:
         time.sleep(0.02)
     bench.server.kill()
     before = output.commits()
-    assert len(before) < -(-round_rows(COUNT, 1) // ROWS_PER_SHARD), "killed in the middle"
+    assert len(before) < -(-round_rows(COUNT, 1) // rows_per_shard(round_rows(COUNT, 1))), "killed in the middle"
     bench.server.start()
     process.communicate(timeout=LONGEST)
     assert process.returncode == ExitCode.DONE

@@ -90,7 +90,10 @@ _STAGE = (
 _HEAD = (
     '"ownerReferences":[{"apiVersion":"rehearsal.dev/v1alpha1","kind":"ReconstructionRun","name":"","uid":"","controller":true,',
     '"blockOwnerDeletion":false}],"annotations":{"rehearsal.dev/fingerprint":"","rehearsal.dev/attempt":"0","rehearsal.dev/execution":"',
-    '","rehearsal.dev/supplies":"","rehearsal.dev/devices":"0"}},"spec":{"suspend":false},',
+    "platform.clientPod= platform.cpuStage= platform.device= platform.engine= platform.enginePod= platform.limits= platform.modelScratch= ",
+    "platform.scratch= platform.serviceAccount= platform.sharedMemory= platform.stores= queueName= scheduling= serving=",
+    '","rehearsal.dev/supplies":"platform.backoffLimit= platform.deadlineSeconds= platform.images=",',
+    '"rehearsal.dev/devices":"0"}},"spec":{"suspend":false},',
     '"ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"',
     '"controller":true,"blockOwnerDeletion":true}]},"spec":{"nodeName":"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"',
     '"batch.kubernetes.io/controller-uid":"","batch.kubernetes.io/job-completion-index":"0","batch.kubernetes.io/job-name":"',
