@@ -57,18 +57,23 @@ class JobController:
 
 
 class Kueue:
-    """Suspends every Job that names a queue until that queue is open, and says why. `open`: the names of those that are; None: all."""
+    """Suspends every Job that names a queue until that queue is open, and says why.
+
+    `open`: the names of those that are; None: all. `gone`: it was uninstalled, and nobody lets go what it held back.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self.open: set[str] | None = None
+        self.gone = False
 
     def at_creation(self, manifest: Manifest) -> Manifest:
         """What its admission webhook makes of a new Job."""
-        return manifest | {"spec": manifest["spec"] | {"suspend": True}} if _queue(manifest) else manifest
+        held = _queue(manifest) and not self.gone
+        return manifest | {"spec": manifest["spec"] | {"suspend": True}} if held else manifest
 
     def step(self) -> None:
-        for job in self._objects.each("Job"):
+        for job in [] if self.gone else self._objects.each("Job"):
             if queue := _queue(job):
                 held = self.open is not None and queue not in self.open
                 self._objects.replace(job | {"spec": job["spec"] | {"suspend": held}})

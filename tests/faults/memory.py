@@ -34,7 +34,8 @@ class MemoryCluster:
         twin._furnish(self.objects.fork(twin._stamp))
         twin.now, twin.written = self.now, list(self.written)
         twin.node.refuses, twin.node.lacks, twin.node.lost = self.node.refuses, self.node.lacks, self.node.lost
-        twin.jobs.refusal, twin.jobs.dead, twin.kueue.open = self.jobs.refusal, self.jobs.dead, self.kueue.open
+        twin.jobs.refusal, twin.jobs.dead = self.jobs.refusal, self.jobs.dead
+        twin.kueue.open, twin.kueue.gone = self.kueue.open, self.kueue.gone
         return twin
 
     def step(self) -> None:

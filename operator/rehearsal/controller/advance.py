@@ -134,7 +134,8 @@ def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], 
         if entry is None or entry.sealed or not all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
             continue
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
-        if other := share.owner(world.known[stage.name], job, world.rivals, world.now):
+        execution = execution_digest(world.spec, stage, world.platform)
+        if other := share.owner(world.known[stage.name], execution, job, entry.done, world.rivals, world.now):
             words = {"state": State.WAITING, "job": None, "message": f"waits for run {other.run}, which computes this stage"}
             status = put(status, entry.model_copy(update=words))
             yielded += [job] if job else []

@@ -10,7 +10,7 @@ from typing import Any
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
 from rehearsal.controller.ends import at_work, cause, disrupted, last_word, refusal, word
-from rehearsal.controller.waiting import containers, why_waiting
+from rehearsal.controller.waiting import containers, queue_of, why_waiting, workload_of
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
 from rehearsal.pipeline.stage import Kind
@@ -45,7 +45,8 @@ class JobView:
     `hopeless`: the cluster would go on trying, and it counts as failed. `lacks`: a container waits for an image or a Secret.
     `gone`: no pod of it is left. `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from
     `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and devices were held. `between`: pods of
-    it have ended, those that replace them have yet to start, and none is at work.
+    it have ended, those that replace them have yet to start, and none is at work. `queue`: the LocalQueue in which it waits for
+    Kueue to admit it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class JobView:
     state: JobState
     created_at: str = ""
     deleting: bool = False
+    queue: str = ""
     lacks: bool = False
     gone: bool = False
     between: bool = False
@@ -101,9 +103,11 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
     state = _state(conditions, pods, completions if whole else 1)
     dead = cause(pods, whole)
     crashes = _crashes(pods) if state.live else ""
+    workload = await workload_of(cluster, job)
     return JobView(
         **_identity(job),
         state=JobState.FAILED if crashes else state,
+        queue=queue_of(job, workload),
         lacks=any(map(_lacks, pods)),
         gone=not pods,
         between=state is JobState.RUNNING and not _ending(conditions) and _between(pods),
@@ -111,7 +115,7 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         whole=whole,
         ended_by=failed.get("reason", ""),
         why=crashes or ("" if dead else refusal(pods)) or failed.get("message", ""),
-        waits=await why_waiting(cluster, job, pods, now) if words and state.live else "",
+        waits=await why_waiting(cluster, job, pods, workload, now) if words and state.live else "",
         exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
         termination=_word(pods, state, dead if whole else None),
         progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,

@@ -111,10 +111,10 @@ async def _lingering(cluster: Cluster, run: Run) -> frozenset[str]:
 
 
 def _may_start(stage: StageStatus, status: RunStatus) -> bool:
-    """Whether a stage has no seal and no working Job, and everything it reads is sealed, or may be by this look."""
+    """Whether a stage has no seal and no Job that has committed anything, and everything it reads is sealed, or may be by this look."""
     if stage.name == Kind.PREFLIGHT:  # asked by each run for itself, and labelled alike in all of them
         return False
-    if stage.sealed or stage.fingerprint is None or stage.state not in (State.PENDING, State.WAITING):
+    if stage.sealed or stage.fingerprint is None or not (stage.state is State.PENDING or stage.moving) or stage.done:
         return False
     reads = [part.removeprefix(READ) for part in stage.parts if part.startswith(READ)]
     return all((read := status.stage(name)) and (read.sealed or read.moving) for name in reads)

@@ -5,12 +5,35 @@ from datetime import datetime
 from typing import Any
 
 from rehearsal.cluster.port import Cluster
+from rehearsal.manifests.jobs import QUEUE_LABEL
 
 SETTLES_SECONDS = 10
 """A Job this young may simply have no pod yet: nobody is asked why."""
 
 
-async def why_waiting(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], now: datetime) -> str:
+Workload = Mapping[str, Any]
+"""Kueue's own object for a Job that names a queue."""
+
+
+async def workload_of(cluster: Cluster, job: Mapping[str, Any]) -> Workload | None:
+    """Return the Workload of a Job that is suspended; without Kueue there is none. No other Job is asked about."""
+    if not _suspended(job):
+        return None
+    metadata = job["metadata"]
+    found = await cluster.list("Workload", metadata["namespace"], {"kueue.x-k8s.io/job-uid": metadata["uid"]})
+    return next(iter(found), None)
+
+
+def queue_of(job: Mapping[str, Any], workload: Workload | None) -> str:
+    """Return the LocalQueue in which a Job waits to be admitted, or nothing: Kueue does not know it, or was told to leave it out."""
+    if workload is None or (workload.get("spec") or {}).get("active") is False:
+        return ""
+    return str((job["metadata"].get("labels") or {}).get(QUEUE_LABEL, ""))
+
+
+async def why_waiting(
+    cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], workload: Workload | None, now: datetime
+) -> str:
     """Return one line, or nothing when there is nothing to say."""
     metadata = job["metadata"]
     if pods:
@@ -19,7 +42,7 @@ async def why_waiting(cluster: Cluster, job: Mapping[str, Any], pods: Sequence[M
         words = (name(status) for name in (_of_scheduler, _of_kubelet, _of_start) for status in statuses)
         return next(filter(None, words), "")
     if (job.get("spec") or {}).get("suspend"):
-        return await _of_queue(cluster, metadata["namespace"], metadata["uid"])
+        return _of_queue(workload)
     if _age(metadata, now) < SETTLES_SECONDS:
         return ""
     failed = [
@@ -50,15 +73,22 @@ def containers(status: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mappi
     return [(container, container.get("state") or {}) for container in found]
 
 
-async def _of_queue(cluster: Cluster, namespace: str, uid: str) -> str:
+def _of_queue(workload: Workload | None) -> str:
     """Kueue holds a Job back by suspending it, and says why in the conditions of the Job's Workload."""
-    for workload in await cluster.list("Workload", namespace, {"kueue.x-k8s.io/job-uid": uid}):
-        conditions = {c["type"]: c for c in (workload.get("status") or {}).get("conditions") or []}
-        for type_, status in (("Evicted", "True"), ("QuotaReserved", "False"), ("Admitted", "False")):
-            if (found := conditions.get(type_)) and found["status"] == status and found.get("message"):
-                return f"Kueue: {found['message']}"
-        return "Kueue: the workload is not admitted yet"
-    return "the Job is suspended and has no Kueue Workload: does its LocalQueue exist, and does Kueue run?"
+    if workload is None:
+        return "the Job is suspended and has no Kueue Workload: does its LocalQueue exist, and does Kueue run?"
+    conditions = {c["type"]: c for c in (workload.get("status") or {}).get("conditions") or []}
+    for type_, status in (("Evicted", "True"), ("QuotaReserved", "False"), ("Admitted", "False")):
+        if (found := conditions.get(type_)) and found["status"] == status and found.get("message"):
+            return f"Kueue: {found['message']}"
+    return "Kueue: the workload is not admitted yet"
+
+
+def _suspended(job: Mapping[str, Any]) -> bool:
+    """Whether a Job is held back; one that was let go a moment ago is too, until the Job controller has taken it up."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    held = any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
+    return held or bool((job.get("spec") or {}).get("suspend"))
 
 
 def _age(metadata: Mapping[str, Any], now: datetime) -> float:

@@ -17,6 +17,7 @@ from rehearsal.pipeline.fingerprint import served_model_name
 from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
 LABEL = "rehearsal.dev"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 NAME_LIMIT = 52
 """A Job's pods add an index and a random suffix to its name, and stay within 63 characters."""
 
@@ -57,7 +58,7 @@ def fingerprint_label(fingerprint: str) -> str:
 def build_job(order: Order, platform: Platform) -> dict[str, object]:
     """Return the finished Job."""
     labels = _labels(order)
-    queue = {"kueue.x-k8s.io/queue-name": order.spec.queue_name} if order.spec.queue_name else {}
+    queue = {QUEUE_LABEL: order.spec.queue_name} if order.spec.queue_name else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -93,6 +93,17 @@ async def test_a_suspended_job_without_a_workload_asks_whether_its_queue_exists(
     assert "does its LocalQueue exist" in (await seen(Queued(None))).waits
 
 
+@pytest.mark.fault(71)
+async def test_a_job_has_a_place_in_its_queue_until_the_job_controller_takes_it_up_or_kueue_leaves_it_out() -> None:
+    pending = {"type": "QuotaReserved", "status": "False", "message": "no quota"}
+    suspended = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    assert (await seen(Queued(pending))).queue == "gpu"
+    assert (await seen(Queued(pending, suspend=False, status=suspended))).queue == "gpu"
+    assert (await seen(Queued(pending, suspend=False))).queue == ""
+    assert (await seen(Queued(pending, active=False))).queue == ""
+    assert (await seen(Queued(None))).queue == ""
+
+
 async def test_a_job_that_was_made_a_moment_ago_is_not_asked_why_it_has_no_pod() -> None:
     failed = [{"reason": "FailedCreate", "message": "quota"}]
     cluster = Canned({}, events=failed)
@@ -193,10 +204,13 @@ def _unplaced(words: str) -> Manifest:
 class Queued(Canned):
     """A cluster whose Job Kueue suspended; its Workload says why."""
 
-    def __init__(self, condition: Manifest | None) -> None:
-        super().__init__({})
-        self._job["spec"] = {"suspend": True}
-        self._workloads = [{"status": {"conditions": [condition]}}] if condition else []
+    def __init__(
+        self, condition: Manifest | None, suspend: bool = True, active: bool = True, status: Manifest | None = None
+    ) -> None:
+        super().__init__(status or {})
+        self._job["spec"] = {"suspend": suspend}
+        self._job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "gpu"
+        self._workloads = [{"spec": {"active": active}, "status": {"conditions": [condition]}}] if condition else []
 
     async def list(self, kind: str, namespace: str | None, labels: Manifest) -> list[Manifest]:
         if kind == "Workload":

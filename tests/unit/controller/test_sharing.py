@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rehearsal.api.messages import Termination
+from rehearsal.api.messages import Progress, Termination
 from rehearsal.api.status import State
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
@@ -78,11 +78,45 @@ def test_of_two_jobs_that_wait_for_pods_the_younger_is_given_up() -> None:
     assert not look(replace(run, status=first.status), older, the_others_jobs(JobState.WAITING)).delete
 
 
-def test_a_job_whose_pods_work_is_never_given_up() -> None:
+@pytest.mark.fault(71)
+def test_a_place_in_the_queue_that_this_run_would_ask_for_too_is_waited_for_without_a_limit() -> None:
+    rivals = the_others_jobs(JobState.WAITING, queue="gpu")
+    assert not look(a_pinned_run(), rivals=rivals, minutes=6000).create
+    other = tuple(replace(job, execution="of another size or priority") for job in rivals)
+    assert created(look(a_pinned_run(), rivals=other, minutes=6)) == ["elicit", "evaluate-base"]
+
+
+@pytest.mark.fault(71)
+def test_the_ten_minutes_begin_when_a_queue_lets_a_job_go() -> None:
+    rivals = the_others_jobs(JobState.WAITING, activated_at="2026-01-01T12:55:00Z")
+    assert not look(a_pinned_run(), rivals=rivals, minutes=64).create
+    assert created(look(a_pinned_run(), rivals=rivals, minutes=66)) == ["elicit", "evaluate-base"]
+
+
+def two_at_work(mine_since: str, done: int = 0, **changes: object) -> Plan:
+    """A look at a run whose Jobs work, while another run's of the same stages do, since 11:55."""
     run = a_pinned_run()
     first = look(run)
-    mine = tuple(as_seen(m, JobState.RUNNING, created_at="2026-01-01T11:59:00Z") for m in first.create)
-    assert not look(replace(run, status=first.status), mine, the_others_jobs(JobState.RUNNING)).delete
+    mine = tuple(as_seen(m, JobState.RUNNING, created_at=mine_since, progress=Progress(done=done, total=100)) for m in first.create)
+    rivals = tuple(replace(job, **changes) for job in the_others_jobs(JobState.RUNNING))  # type: ignore[arg-type]
+    return look(replace(run, status=first.status), mine, rivals)
+
+
+@pytest.mark.fault(71)
+def test_of_two_jobs_that_work_the_younger_is_given_up_while_it_has_committed_nothing() -> None:
+    plan = two_at_work("2026-01-01T11:59:00Z")
+    assert {job.stage for job in plan.delete} == {"elicit", "evaluate-base"}
+    assert plan.status.stage("elicit").state is State.WAITING  # type: ignore[union-attr]
+
+
+def test_a_job_that_has_committed_something_or_is_the_older_is_not_given_up() -> None:
+    assert not two_at_work("2026-01-01T11:59:00Z", done=1).delete
+    assert not two_at_work("2026-01-01T11:54:00Z").delete
+
+
+def test_a_job_that_works_is_not_given_up_for_one_that_waits_or_ends() -> None:
+    assert not two_at_work("2026-01-01T11:59:00Z", state=JobState.WAITING, queue="gpu").delete
+    assert not two_at_work("2026-01-01T11:59:00Z", deleting=True).delete
 
 
 def test_a_stage_is_ordered_only_after_its_fingerprint_was_recorded() -> None:
