@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rehearsal.cluster.job_status import decide
 from tests.control.access import Refused
 from tests.control.component import Component
 from tests.control.given import Plane
@@ -97,6 +99,30 @@ async def test_exit_65_of_the_main_container_fails_the_job_by_its_policy(player:
     await player.finish(pod, 65)
     failed = await condition_of(player, namespace, "mix", "Failed")
     assert failed["reason"] == "PodFailurePolicy"
+
+
+@pytest.mark.fault(73)
+async def test_each_index_has_its_own_retries_as_the_local_job_controller_has_it(player: Player, namespace: str):
+    by_index = {"backoffLimit": None, "backoffLimitPerIndex": 1, "maxFailedIndexes": 0}
+    job = await create(player, job_of(namespace, "elicit", completions=2, parallelism=2, **by_index))
+    first = await player.pods_of("elicit", count=2)
+    for pod in first:
+        await player.run(pod)
+        await player.finish(pod, 75)
+    second = await player.pods_of("elicit", count=2)
+    assert {pod.index for pod in second} == {0, 1}
+    await player.run(second[1])
+    await player.finish(second[1], 75)
+    failed = await condition_of(player, namespace, "elicit", "Failed")
+    assert (failed["reason"], failed["message"]) == local_end(job, [*first, second[1]])
+
+
+def local_end(job: Manifest, pods: list[Pod]) -> tuple[str, str]:
+    """What the local Job controller says of a Job whose pods have all ended with code 75."""
+    status = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 75}}}]}
+    dead = [{**pod.manifest, "status": status} for pod in pods]
+    (condition,) = decide({**job, "status": {}}, dead, datetime.now(UTC), 10).status["conditions"]
+    return condition["reason"], condition["message"]
 
 
 async def test_a_disruption_costs_no_retry(player: Player, namespace: str):

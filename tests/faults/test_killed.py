@@ -1,8 +1,8 @@
-"""Pods that are killed for memory: a few are survived, too many fail the run, which says what may help."""
+"""Pods that die or are killed: a few of each index are survived, too many fail the run, which says what may help."""
 
 import pytest
 
-from rehearsal.api.messages import ExitCode
+from rehearsal.api.messages import ExitCode, Termination
 from tests.faults.node import Ended
 from tests.faults.world import NAME, NAMESPACE, World, outcome
 from tests.unit.worlds import a_platform
@@ -40,3 +40,26 @@ async def test_one_kill_too_many_fails_the_run_which_hints_at_memory_and_goes_on
     await world.finish()
     assert world.is_true("Complete")
     assert outcome(world).seals == outcome(moments[-1]).seals
+
+
+@pytest.mark.fault(73)
+async def test_single_deaths_of_different_replicas_are_survived_however_many_there_are(moments):
+    world = World(a_platform(device={"resource": "nvidia.com/gpu"}, backoffLimit=2))
+    world.store.endings = {"elicit": [Ended(ExitCode.DEVICE)] * 8}
+    await world.submit(baseModel={"uri": "store://base", "serving": {"replicas": 8}})
+    await world.finish()
+    assert world.is_true("Complete"), world.lines()
+    assert outcome(world).seals == outcome(moments[-1]).seals
+    (job,) = world.jobs(stage="elicit")
+    assert job["status"]["failed"] == 8
+
+
+@pytest.mark.fault(73)
+async def test_a_replica_that_dies_too_often_fails_the_stage_in_its_own_words():
+    world = World(a_platform(device={"resource": "nvidia.com/gpu"}, backoffLimit=1))
+    word = Termination(reason="EngineUnusable", message="the engine died in mid-shard")
+    world.store.endings = {"elicit": [Ended(ExitCode.DEVICE, word)] * 4}
+    await world.submit(baseModel={"uri": "store://base", "serving": {"replicas": 2}})
+    await world.finish()
+    assert world.is_true("Failed")
+    assert world.message("elicit") == "EngineUnusable: the engine died in mid-shard"

@@ -182,7 +182,12 @@ class Platform(ApiModel):
     model_scratch: Quantity = Field(
         "400Gi", description="Size limit of the volume that holds a model, and of a fetching pod's scratch."
     )
-    backoff_limit: int = Field(6, ge=0, le=100)
+    backoff_limit: int = Field(
+        6,
+        ge=0,
+        le=100,
+        description="Failures of each of a stage's replicas, or of all nodes that train together, after which one more fails the stage.",
+    )
     deadline_seconds: int = Field(7 * 86_400, ge=60, description="Longest life of a Job.")
     progress_seconds: float = Field(30, gt=0, description="Least time between two progress writes of a run.")
 

@@ -53,6 +53,7 @@ HONOURED = (
     "metadata.ownerReferences[].**",
     "spec.activeDeadlineSeconds",
     "spec.backoffLimit",
+    "spec.backoffLimitPerIndex",
     "spec.completionMode",
     "spec.completions",
     "spec.parallelism",
@@ -105,6 +106,7 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "apiVersion": ("batch/v1",),
     "kind": ("Job",),
     "spec.completionMode": ("Indexed", "NonIndexed"),
+    "spec.maxFailedIndexes": (0,),
     "spec.podReplacementPolicy": ("Failed",),
     "spec.suspend": (False,),
     f"{_RULE}.action": ("FailJob", "Ignore", "Count"),
@@ -196,6 +198,10 @@ def _check_shape(spec: Manifest) -> None:
     pod = spec["template"]["spec"]
     if "parallelism" in spec and "completions" not in spec:
         raise UnsupportedField("spec.completions: a work queue without a number of completions is not honoured by local processes")
+    if ("backoffLimitPerIndex" in spec) != ("maxFailedIndexes" in spec):
+        raise UnsupportedField("spec.maxFailedIndexes: 0, where backoffLimitPerIndex is given, and nowhere else, is honoured")
+    if "backoffLimitPerIndex" in spec and spec.get("completionMode") != "Indexed":
+        raise UnsupportedField("spec.backoffLimitPerIndex: only Indexed Jobs have it")
     if pod.get("restartPolicy") != "Never":
         raise UnsupportedField(f"{_POD}.restartPolicy: required, and Never")
     if len(pod["containers"]) != 1:

@@ -1,8 +1,10 @@
 """What a Job wants, by its spec and its pods: the Job controller's arithmetic. Pure.
 
-As batch/v1 in Kubernetes 1.31 and later, but for the delay between retries, which starts at a second instead of ten.
+As batch/v1 in Kubernetes 1.33 and later, but for the delay between retries, which starts at a second instead of ten.
 """
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,10 +51,9 @@ def decide(job: Manifest, pods: Manifests, now: datetime, retry_delay: float) ->
     if failing:
         return Step(status | {"conditions": [_condition("Failed", failing["reason"], failing["message"], now)]})
     missing = _missing(spec, done, live)
-    not_before = _not_before(pods, retry_delay)
-    if missing and not_before and now < not_before:
-        return Step(status, wake=min(filter(None, (not_before, deadline))))
-    return Step(status, start=missing, wake=deadline)
+    pauses = {index: pause for index in missing if (pause := _not_before(spec, pods, index, retry_delay)) and now < pause}
+    start = tuple(index for index in missing if index not in pauses)
+    return Step(status, start=start, wake=min(filter(None, (deadline, *pauses.values())), default=None))
 
 
 def condition_of(status: Manifest, *types: str) -> Manifest | None:
@@ -99,10 +100,12 @@ def _failure(job: Manifest, pods: Manifests, deadline: datetime | None, now: dat
         action, why = action_on(job, pod)
         if action == "FailJob":
             return "PodFailurePolicy", why
-    if _failures(job, pods) > job["spec"].get("backoffLimit", 6):
+    if _failures(job, pods) > job["spec"].get("backoffLimit", math.inf if _by_index(job["spec"]) else 6):
         return "BackoffLimitExceeded", "Job has reached the specified backoff limit"
     if deadline and now >= deadline:
         return "DeadlineExceeded", "Job was active longer than specified deadline"
+    if len(_failed_indexes(job, pods)) > job["spec"].get("maxFailedIndexes", math.inf):
+        return "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"
     return None
 
 
@@ -118,6 +121,7 @@ def _counted(job: Manifest, pods: Manifests, done: list[int]) -> Manifest:
     }
     if job["spec"].get("completionMode") == "Indexed":
         figures["completedIndexes"] = _intervals(sorted(done))
+        figures["failedIndexes"] = _intervals(_failed_indexes(job, pods))
     return {name: figure for name, figure in figures.items() if figure}
 
 
@@ -145,14 +149,34 @@ def _missing(spec: Manifest, done: list[int], live: Manifests) -> tuple[int, ...
     return (0,) * max(min(room, completions - len(done) - len(live)), 0)
 
 
-def _not_before(pods: Manifests, retry_delay: float) -> datetime | None:
-    """The end of the pause after failures in a row; a disruption is nobody's failure and costs no pause."""
-    last_success = max((_ended(pod) for pod in pods if _phase(pod) == "Succeeded"), default=None)
-    ends = [_ended(pod) for pod in _failed(pods) if not condition_of(pod["status"], "DisruptionTarget")]
-    in_a_row = [end for end in ends if last_success is None or end > last_success]
+def _not_before(spec: Manifest, pods: Manifests, index: int, retry_delay: float) -> datetime | None:
+    """The end of the pause after failures in a row.
+
+    Of a Job whose indexes have retries of their own, all failures of the index count, disruptions too; of any other Job those since
+    the last success, and a disruption is nobody's failure and costs no pause.
+    """
+    if _by_index(spec):
+        in_a_row = [_ended(pod) for pod in _failed(pods) if index_of(pod) == index]
+    else:
+        last_success = max((_ended(pod) for pod in pods if _phase(pod) == "Succeeded"), default=None)
+        ends = [_ended(pod) for pod in _failed(pods) if not condition_of(pod["status"], "DisruptionTarget")]
+        in_a_row = [end for end in ends if last_success is None or end > last_success]
     if not in_a_row:
         return None
     return max(in_a_row) + timedelta(seconds=min(retry_delay * 2.0 ** min(len(in_a_row) - 1, 16), LONGEST_DELAY))
+
+
+def _by_index(spec: Manifest) -> bool:
+    """Whether each index has retries of its own."""
+    return "backoffLimitPerIndex" in spec
+
+
+def _failed_indexes(job: Manifest, pods: Manifests) -> list[int]:
+    """The indexes that have used up their retries, in order."""
+    if not _by_index(job["spec"]):
+        return []
+    failures = Counter(index_of(pod) for pod in _failed(pods) if action_on(job, pod)[0] != "Ignore")
+    return sorted(index for index, number in failures.items() if number > job["spec"]["backoffLimitPerIndex"])
 
 
 def index_of(pod: Manifest) -> int:

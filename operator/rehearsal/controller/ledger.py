@@ -100,7 +100,7 @@ def why_failed(job: JobView) -> str:
     if job.exit_code is not None:
         hint = HINTS.get(job.exit_code, "ended early")
         return f"exit code {job.exit_code}: {hint}" if job.whole else f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
-    lost = job.gone and job.ended_by == "BackoffLimitExceeded"
+    lost = job.gone and job.ended_by in ("BackoffLimitExceeded", "MaxFailedIndexesExceeded")
     return ("its pods are gone without a word: deleted, or lost with their node. " * lost + job.why)[:1024]
 
 

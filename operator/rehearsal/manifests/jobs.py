@@ -114,7 +114,7 @@ def _job_spec(order: Order, platform: Platform, labels: Mapping[str, str]) -> di
         "completionMode": "Indexed",
         "completions": replicas,
         "parallelism": replicas,
-        "backoffLimit": 0 if whole else platform.backoff_limit,
+        **({"backoffLimit": 0} if whole else {"backoffLimitPerIndex": platform.backoff_limit, "maxFailedIndexes": 0}),
         "activeDeadlineSeconds": platform.deadline_seconds,
         "ttlSecondsAfterFinished": order.spec.ttl_seconds_after_finished,
         "podReplacementPolicy": "Failed",

@@ -95,6 +95,42 @@ def test_failures_beyond_the_limit_fail_the_job():
     assert ended(decide(job(backoffLimit=2), [failed()] * 3, at(99), 1)) == ("Failed", "BackoffLimitExceeded")
 
 
+BY_INDEX = {
+    "completionMode": "Indexed",
+    "completions": 3,
+    "parallelism": 3,
+    "backoffLimitPerIndex": 2,
+    "maxFailedIndexes": 0,
+    "podFailurePolicy": POLICY,
+}
+
+
+@pytest.mark.fault(73)
+def test_failures_of_different_indexes_are_not_added_up():
+    pods = [failed(75, index=index) for index in (0, 1, 2) for _ in range(2)]
+    step = decide(job(**BY_INDEX), pods, at(99), 1)
+    assert (step.start, step.status["failed"], step.status["conditions"]) == ((0, 1, 2), 6, [])
+
+
+@pytest.mark.fault(73)
+def test_an_index_that_failed_too_often_fails_the_job_when_the_other_pods_have_ended():
+    worn_out = [failed(75, index=1)] * 3
+    step = decide(job(**BY_INDEX), [*worn_out, pod(index=0)], at(99), 1)
+    assert step.end_pods
+    step = decide(job(**BY_INDEX), worn_out, at(99), 1)
+    assert (ended(step), step.status["failedIndexes"]) == (("Failed", "MaxFailedIndexesExceeded"), "1")
+
+
+@pytest.mark.fault(73)
+def test_each_index_has_a_pause_of_its_own_that_disruptions_lengthen_too():
+    pods = [failed(index=0, end=10), disrupted(index=1, end=9), disrupted(index=1, end=10), succeeded(index=2, end=10)]
+    step = decide(job(**BY_INDEX), pods, at(10.5), 1)
+    assert (step.start, step.wake) == ((), at(11))
+    step = decide(job(**BY_INDEX), pods, at(11), 1)
+    assert (step.start, step.wake) == ((0,), at(12))
+    assert "failed" not in decide(job(**BY_INDEX), pods[1:], at(12), 1).status
+
+
 def test_a_disruption_is_neither_counted_nor_waited_for():
     step = decide(job(backoffLimit=0, podFailurePolicy=POLICY), [disrupted(end=5)] * 9, at(5), 1)
     assert step.start == (0,)

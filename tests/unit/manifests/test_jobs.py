@@ -75,7 +75,7 @@ def test_every_pod_passes_pod_security_restricted(name: str) -> None:
 def test_every_job_has_a_deadline_and_a_bound_on_retries(name: str) -> None:
     spec = job_of(STAGES[name])["spec"]
     assert spec["activeDeadlineSeconds"] > 0
-    assert spec["backoffLimit"] >= 0
+    assert (spec["backoffLimitPerIndex"] >= 0, spec["maxFailedIndexes"]) == (True, 0)
     rules = spec["podFailurePolicy"]["rules"]
     assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     pod = pod_of(name)
@@ -205,7 +205,8 @@ def test_one_node_needs_no_name() -> None:
     job = job_of(STAGES["train"])
     assert "subdomain" not in job["spec"]["template"]["spec"]
     assert not [each for each in containers(job["spec"]["template"]["spec"])[-1]["env"] if each["name"].startswith("MASTER")]
-    assert job["spec"]["backoffLimit"] == GPU.backoff_limit
+    retries = {key: job["spec"].get(key) for key in ("backoffLimit", "backoffLimitPerIndex", "maxFailedIndexes")}
+    assert retries == {"backoffLimit": None, "backoffLimitPerIndex": GPU.backoff_limit, "maxFailedIndexes": 0}
     assert job["spec"]["podFailurePolicy"]["rules"][0]["action"] == "Ignore"
 
 
