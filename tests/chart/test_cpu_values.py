@@ -52,7 +52,7 @@ def test_no_pod_of_any_stage_asks_for_a_device_or_a_node_that_has_one(platform: 
     for job in jobs:
         pod = job["spec"]["template"]["spec"]
         asked = {name for c in pod["initContainers"] + pod["containers"] for kind in c["resources"].values() for name in kind}
-        assert asked == {"cpu", "memory"}
+        assert asked == {"cpu", "memory", "ephemeral-storage"}
         assert (pod["nodeSelector"], pod["tolerations"]) == ({}, [])
         assert job["metadata"]["annotations"]["rehearsal.dev/devices"] == "0"
 
@@ -91,6 +91,15 @@ def test_a_node_of_two_cpus_has_room_for_it_beside_the_operator_and_a_small_stag
     asked = [operator["resources"]["requests"], platform.cpu_stage.wire(), *(each.wire() for each in pods[work])]
     assert sum(quantity(each["cpu"]) for each in asked) <= NODE_CPU
     assert sum(quantity(each["memory"]) for each in asked) <= NODE_MEMORY
+
+
+def test_pods_at_work_together_ask_for_half_of_a_disk_of_40_gb_at_most(platform: Platform) -> None:
+    """The images take 12 GB of it."""
+    disk = {}
+    for job in jobs_of(QUICKSTART, platform):
+        (main,) = job["spec"]["template"]["spec"]["containers"]
+        disk[job["metadata"]["labels"]["rehearsal.dev/kind"]] = quantity(main["resources"]["requests"]["ephemeral-storage"])
+    assert max(2 * disk[Kind.TRAIN], *disk.values()) + disk[Kind.MIX] <= quantity("20G")
 
 
 def jobs_of(example: Path, platform: Platform) -> list[dict[str, Any]]:

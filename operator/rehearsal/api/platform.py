@@ -4,7 +4,7 @@ Whatever differs between a cluster and one machine is a value here, never an `if
 """
 
 from itertools import combinations
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -171,9 +171,13 @@ class Platform(ApiModel):
     train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
     service_account: str = "rehearsal-worker"
     shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm where engines and ranks talk.")
-    scratch: Quantity = Field(
-        "50Gi", description="Size limit of a stage's scratch volume, training and fetching apart, and of every pod's /tmp."
+    ephemeral_storage: Literal["Request", "Omit"] = Field(
+        "Request",
+        description="Request: a pod asks for as much ephemeral-storage as its volumes on disk may hold. Omit: it asks for none, where "
+        "kubelets do not account for it, or keep such volumes elsewhere than on the disk that they account for.",
     )
+    scratch: Quantity = Field("50Gi", description="Size limit of a stage's scratch volume, training and fetching apart.")
+    tmp: Quantity = Field("10Gi", description="Size limit of every pod's /tmp: what engines and trainers compile and cache.")
     train_scratch: Quantity = Field(
         TRAIN_SCRATCH,
         description="Size limit of a training pod's scratch volume: a checkpoint, 12 bytes a parameter over all nodes, and the tuned "

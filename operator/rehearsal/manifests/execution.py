@@ -47,6 +47,7 @@ HEEDED_BY: Mapping[str, Callable[[Stage], bool]] = {
     "client_pod": _holds_a_model,
     "shared_memory": _holds_a_model,
     "device": _holds_a_model,
+    "scratch": lambda stage: stage.kind not in (Kind.FETCH, Kind.TRAIN),
     "model_scratch": lambda stage: _holds_a_model(stage) or stage.kind is Kind.FETCH,
     "cpu_stage": lambda stage: not _holds_a_model(stage),
     "hub": lambda stage: stage.kind is Kind.FETCH,

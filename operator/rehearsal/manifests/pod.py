@@ -3,11 +3,13 @@
 Values reach a pod as the task file (an annotation, mounted by the downward API) and as argv; never through a shell.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rehearsal.api.platform import Platform, Resources
-from rehearsal.api.quantity import Quantity
+from rehearsal.api.quantity import Quantity, quantity
 from rehearsal.api.run import Scheduling
 
 TASK_ANNOTATION = "rehearsal.dev/task"
@@ -125,6 +127,8 @@ def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, 
     quantities = {"cpu": container.resources.cpu, "memory": container.resources.memory}
     if container.devices and platform.device.resource:
         quantities[platform.device.resource] = str(container.devices)
+    if container is pod.main and platform.ephemeral_storage == "Request":
+        quantities["ephemeral-storage"] = _disk(pod, platform)
     return {
         "name": container.name,
         "image": container.image,
@@ -139,6 +143,15 @@ def _container(container: Container, pod: Pod, platform: Platform) -> dict[str, 
         "terminationMessagePath": TERMINATION_LOG,
         "volumeMounts": _mounts(pod),
     }
+
+
+def _disk(pod: Pod, platform: Platform) -> str:
+    """The disk that a pod's volumes may fill together, in bytes.
+
+    The main container asks for all of it: a scheduler adds up what containers ask for, and the volumes are the pod's.
+    """
+    volumes = [volume["emptyDir"] for volume in _volumes(pod, platform) if "emptyDir" in volume]
+    return str(math.ceil(sum(quantity(each["sizeLimit"]) for each in volumes if each.get("medium") != "Memory")))
 
 
 def _env(container: Container) -> list[dict[str, object]]:
@@ -178,12 +191,12 @@ def _mounts(pod: Pod) -> list[dict[str, object]]:
     return mounts
 
 
-def _volumes(pod: Pod, platform: Platform) -> list[dict[str, object]]:
+def _volumes(pod: Pod, platform: Platform) -> list[dict[str, Any]]:
     field = {"fieldPath": f"metadata.annotations['{TASK_ANNOTATION}']"}
-    volumes: list[dict[str, object]] = [
+    volumes: list[dict[str, Any]] = [
         {"name": "task", "downwardAPI": {"items": [{"path": "task.json", "fieldRef": field}]}},
         {"name": "scratch", "emptyDir": {"sizeLimit": pod.scratch}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": platform.scratch}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": platform.tmp}},
     ]
     if pod.load_model:
         volumes += [

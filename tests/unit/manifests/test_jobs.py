@@ -10,6 +10,7 @@ import pytest
 
 import rehearsal
 from rehearsal.api.platform import Platform
+from rehearsal.api.quantity import quantity
 from rehearsal.api.task import Task
 from rehearsal.cluster import fields
 from rehearsal.console.machine import defaults, on_cores, on_gpus
@@ -118,6 +119,23 @@ def test_the_scratch_of_a_stage_is_as_large_as_what_it_writes_there() -> None:
     assert sizes == {"elicit": GPU.scratch, "filter": GPU.scratch, "train": GPU.train_scratch}
     told = Task.model_validate_json(job_of(STAGES["filter"])["spec"]["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
     assert told.train_scratch == GPU.train_scratch
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize("name", STAGES)
+def test_a_pod_asks_for_the_disk_that_its_volumes_may_fill(name: str) -> None:
+    pod = pod_of(name)
+    on_disk = [v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v.get("emptyDir", {"medium": "Memory"}).get("medium") is None]
+    asked = {c["name"]: quantity(c["resources"]["requests"].get("ephemeral-storage", 0)) for c in containers(pod)}
+    assert asked == dict.fromkeys(asked, 0) | {"main": sum(map(quantity, on_disk))}
+
+
+@pytest.mark.fault(72)
+def test_where_the_platform_says_so_no_pod_asks_for_disk() -> None:
+    other = Platform.model_validate(GPU.wire() | {"ephemeralStorage": "Omit"})
+    for stage in STAGES.values():
+        for container in containers(job_of(stage, other)["spec"]["template"]["spec"]):
+            assert all("ephemeral-storage" not in amounts for amounts in container["resources"].values())
 
 
 def test_the_trainer_has_all_its_devices_in_one_pod() -> None:
