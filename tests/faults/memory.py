@@ -34,6 +34,7 @@ class MemoryCluster:
         twin._furnish(self.objects.fork(twin._stamp))
         twin.now, twin.written = self.now, list(self.written)
         twin.node.refuses, twin.node.lacks, twin.node.lost = self.node.refuses, self.node.lacks, self.node.lost
+        twin.node.evicts = self.node.evicts
         twin.jobs.refusal, twin.jobs.dead = self.jobs.refusal, self.jobs.dead
         twin.kueue.open, twin.kueue.gone = self.kueue.open, self.kueue.gone
         return twin

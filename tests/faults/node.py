@@ -27,13 +27,14 @@ class Node:
     """Starts pods, lets them work a piece a step, and takes away what is deleted. Without a worker nothing fits on it.
 
     `refuses`: the scheduler's words on a pod, or none when it fits. `lacks`: the kubelet's, on an image that it cannot pull.
-    `lost`: nobody hears from the kubelet, its pods stay for ever.
+    `evicts`: the kubelet's on a running pod that it ends for want of disk. `lost`: nobody hears from the kubelet, its pods stay for ever.
     """
 
     def __init__(self, objects: Objects, stamp: Callable[[], str], worker: Worker | None) -> None:
         self._objects, self._stamp, self._worker = objects, stamp, worker
         self.refuses: Callable[[Manifest], str] = lambda _: "" if worker else NO_NODE
         self.lacks: Callable[[Manifest], str] = lambda _: ""
+        self.evicts: Callable[[Manifest], str] = lambda _: ""
         self.lost = False
 
     def step(self) -> None:
@@ -60,6 +61,9 @@ class Node:
 
     def _work(self, pod: Manifest) -> None:
         assert self._worker
+        if words := self.evicts(pod):
+            self._objects.replace(pod | {"status": pod["status"] | evicted(words, self._stamp())})
+            return
         ended = self._worker(pod)
         if ended is None:
             return
@@ -68,3 +72,16 @@ class Node:
         phase = "Succeeded" if ended.code == ExitCode.DONE else "Failed"
         status = pod["status"] | {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
         self._objects.replace(pod | {"status": status})
+
+
+def evicted(words: str, now: str) -> Manifest:
+    """What a kubelet writes of a pod that it evicts because its node is low on something."""
+    disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": words}
+    killed = {"name": "main", "state": {"terminated": {"exitCode": 137, "reason": "Error", "message": "", "finishedAt": now}}}
+    return {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": words,
+        "conditions": [disrupted | {"lastTransitionTime": now}],
+        "containerStatuses": [killed],
+    }

@@ -59,6 +59,16 @@ class Retries(ApiModel):
     last: str = Field("", max_length=1024, description="Why the last attempt ended, one line.")
 
 
+class Disruption(ApiModel):
+    """How a pod was taken away by others than its own program."""
+
+    reason: Short = Field(
+        description="Kubernetes' word: TerminationByKubelet, PreemptionByScheduler, DeletionByTaintManager, EvictionByEvictionAPI."
+    )
+    message: str = Field("", max_length=512, description="The words of who did it.")
+    at: Time | None = Field(None, description="When it was announced.")
+
+
 class StageStatus(ApiModel):
     """One stage, as last observed."""
 
@@ -84,6 +94,7 @@ class StageStatus(ApiModel):
     refused: dict[str, int] = Field(default_factory=dict, max_length=64, description="Rows refused, by reason.")
     facts: dict[str, str | int | float] = Field(default_factory=dict, max_length=128, description="A few figures of the output.")
     disrupted: int = Field(0, description="Pods that had been drained or preempted when a row was last committed.")
+    last_disruption: Disruption | None = Field(None, description="The last time that a pod was evicted, drained or preempted.")
     retries: Retries | None = Field(None, description="How earlier attempts ended, where pods fail together.")
     started_at: Time | None = Field(None, description="When its Job started.")
     finished_at: Time | None = Field(None, description="When it ended.")

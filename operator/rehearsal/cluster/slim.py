@@ -28,7 +28,7 @@ def slim(item: Manifest) -> Manifest:
             metadata["annotations"] = {key: value for key, value in annotations.items() if key.startswith(_PREFIX)}
             return kept | {
                 "metadata": metadata,
-                "spec": _only(item["spec"], ("activeDeadlineSeconds", "completions", "suspend")),
+                "spec": _only(item["spec"], ("activeDeadlineSeconds", "backoffLimitPerIndex", "completions", "suspend")),
                 "status": item.get("status") or {},
             }
         case "Pod":

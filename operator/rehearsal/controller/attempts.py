@@ -48,7 +48,7 @@ def followed(before: StageStatus, after: StageStatus, job: JobView | None, limit
     if counted.failed > limit:
         return after
     # What was done stays, so that it is no progress when the next attempt begins where the last checkpoint is.
-    figures = {name: getattr(after, name) for name in ("done", "total", "unit")}
+    figures = {name: getattr(after, name) for name in ("done", "total", "unit", "last_disruption")}
     return ledger.again(after).model_copy(update={**figures, "retries": counted})
 
 
@@ -81,4 +81,4 @@ def _draw(job: JobView) -> float:
 def _may_do_better(job: JobView) -> bool:
     if job.ended_by not in ENDED_BY_PODS or job.exit_code in FATAL:
         return False
-    return job.ended_by != "PodFailurePolicy" or DISRUPTED in job.why
+    return job.ended_by != "PodFailurePolicy" or DISRUPTED in job.why or job.evicted > 0

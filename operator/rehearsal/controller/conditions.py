@@ -80,10 +80,18 @@ def _disrupted(stages: list[StageStatus], jobs: tuple[JobView, ...]) -> tuple[st
         pods = job.disrupted - stage.disrupted if job and not job.whole else 0
         times = stage.retries.disrupted if stage.retries else 0
         if pods >= MOST_DISRUPTIONS:
-            return "Disrupted", f"{stage.name}: {pods} pods were drained or preempted without progress"
+            return "Disrupted", f"{stage.name}: {pods} pods were drained or preempted without progress{_by_whom(stage)}"
         if times >= MOST_DISRUPTIONS:
-            return "Disrupted", f"{stage.name}: drains or preemption ended {times} attempts in a row without progress"
+            return (
+                "Disrupted",
+                f"{stage.name}: drains or preemption ended {times} attempts in a row without progress{_by_whom(stage)}",
+            )
     return None
+
+
+def _by_whom(stage: StageStatus) -> str:
+    last = stage.last_disruption
+    return f"; the last one: {last.reason}: {last.message}" if last else ""
 
 
 def _result(status: RunStatus) -> RunResult:

@@ -1,17 +1,21 @@
 """How the pods of a Job ended: the container whose end tells why, and the last word that counts. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from rehearsal.api.messages import FATAL, RANK_LOST, ExitCode, Termination
+from rehearsal.api.status import Disruption
 from rehearsal.manifests.pod import DISRUPTED, MAIN
 
 Pods = Sequence[Mapping[str, Any]]
 
 EVICTED = "Evicted"
-"""The reason of a pod that the kubelet ended; its message says why."""
+"""The reason of a pod that the kubelet ended for what it, or its node, had used up; its message says what."""
+BY_KUBELET = "TerminationByKubelet"
+"""The reason of a disruption that a node-pressure eviction shares with the graceful shutdown of a node."""
 
 
 def cause(pods: Pods, whole: bool) -> Mapping[str, Any] | None:
@@ -58,8 +62,61 @@ def at_work(pod: Mapping[str, Any]) -> bool:
 
 
 def disrupted(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a pod was drained or preempted."""
-    return any(c["type"] == DISRUPTED and c["status"] == "True" for c in pod["status"].get("conditions") or [])
+    """Tell whether a pod was drained or preempted, which is nobody's failure."""
+    return _disruption(pod) is not None and not evicted(pod)
+
+
+def evicted(pod: Mapping[str, Any]) -> bool:
+    """Tell whether the kubelet ended a pod because its node ran out of disk, memory or processes: the pod may have used them up.
+
+    Kubernetes marks such a pod as disrupted, and a Job that ignores disruptions would replace it for ever.
+    """
+    found = _disruption(pod)
+    return found is not None and found.get("reason") == BY_KUBELET and pod["status"].get("reason", EVICTED) == EVICTED
+
+
+def last_disruption(pods: Pods) -> Disruption | None:
+    """Return who took away a pod last, node-pressure evictions among them, and in what words."""
+    found = [(pod, condition) for pod in pods if (condition := _disruption(pod))]
+    if not found:
+        return None
+    pod, last = max(found, key=lambda each: str(each[1].get("lastTransitionTime") or ""))
+    words = str(last.get("message") or pod["status"].get("message") or "")
+    return Disruption(
+        reason=str(last.get("reason") or DISRUPTED)[:64],
+        message=" ".join(words.split())[:512],
+        at=last.get("lastTransitionTime"),
+    )
+
+
+def taken_away(pods: Pods) -> str:
+    """Return in whose words the last pod was taken away, of pods none of which is at work."""
+    last = None if any(map(at_work, pods)) else last_disruption(pods)
+    return f"its last pod was taken away: {last.reason}: {last.message}" if last else ""
+
+
+def worn_out(pods: Pods, limit: int) -> str:
+    """Return what to say of the index whose pods were evicted, or failed, more often than the limit, or nothing.
+
+    The Job controller counts failures alone: evictions are counted here.
+    """
+    failed = [pod for pod in pods if pod["status"].get("phase") == "Failed" and not disrupted(pod)]
+    times = Counter(map(index_of, failed))
+    beyond = [pod for pod in failed if evicted(pod) and times[index_of(pod)] > limit]
+    if not beyond:
+        return ""
+    words = " ".join(str(beyond[-1]["status"].get("message") or (_disruption(beyond[-1]) or {}).get("message") or "").split())
+    return f"{EVICTED}: {words} ({times[index_of(beyond[-1])]} pods of one replica failed or were evicted)"
+
+
+def index_of(pod: Mapping[str, Any]) -> int:
+    """Return a pod's completion index; 0 in a Job without indexes."""
+    return int((pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-completion-index", 0))
+
+
+def _disruption(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    conditions = pod["status"].get("conditions") or []
+    return next((c for c in conditions if c["type"] == DISRUPTED and c["status"] == "True"), None)
 
 
 def _terminated(pods: Pods) -> Iterator[Mapping[str, Any]]:
@@ -76,7 +133,7 @@ def _failed_for_a_reason(status: Mapping[str, Any]) -> bool:
 
 
 def _as_evicted(pod: Mapping[str, Any], ended: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The end of a container in the kubelet's words, if it killed the pod for the disk that it filled: such a pod is not disrupted."""
+    """The end of a container in the kubelet's words, if it killed the pod for what was used up: such a pod is not disrupted."""
     status = pod["status"]
     killed = ended.get("exitCode") in (ExitCode.KILLED, ExitCode.TERMINATED)
     if not killed or status.get("reason") != EVICTED or disrupted(pod):

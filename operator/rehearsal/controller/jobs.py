@@ -5,11 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
+from rehearsal.api.status import Disruption
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
-from rehearsal.controller.ends import at_work, cause, disrupted, last_word, refusal, word
+from rehearsal.controller.ends import (
+    at_work,
+    cause,
+    disrupted,
+    evicted,
+    index_of,
+    last_disruption,
+    last_word,
+    refusal,
+    taken_away,
+    word,
+    worn_out,
+)
 from rehearsal.controller.waiting import containers, queue_of, why_waiting, workload_of
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
@@ -43,10 +56,10 @@ class JobView:
 
     `whole`: its pods begin and fail together, and none is replaced. `ended_by`: the reason that Kubernetes gives for its failure.
     `hopeless`: the cluster would go on trying, and it counts as failed. `lacks`: a container waits for an image or a Secret.
-    `gone`: no pod of it is left. `disrupted`: pods that were drained or preempted. `deadline`: seconds it may live from
-    `activated_at` on, when it was let run. `started_at`: when a node took its first pod, and devices were held. `between`: pods of
-    it have ended, those that replace them have yet to start, and none is at work. `queue`: the LocalQueue in which it waits for
-    Kueue to admit it.
+    `gone`: no pod of it is left. `disrupted`: pods that were drained or preempted. `evicted`: pods whose nodes ran out of something,
+    which counts as a failure. `deadline`: seconds it may live from `activated_at` on, when it was let run. `started_at`: when a node
+    took its first pod, and devices were held. `between`: pods of it have ended, those that replace them have yet to start, and none
+    is at work. `queue`: the LocalQueue in which it waits for Kueue to admit it.
     """
 
     name: str
@@ -75,6 +88,8 @@ class JobView:
     termination: Termination | None = None
     progress: Progress | None = None
     disrupted: int = 0
+    evicted: int = 0
+    last_disruption: Disruption | None = None
     deadline: int | None = None
     activated_at: str | None = None
     started_at: str | None = None
@@ -102,24 +117,27 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
     whole = metadata["labels"].get(f"{LABEL}/kind") == Kind.TRAIN and completions > 1
     state = _state(conditions, pods, completions if whole else 1)
     dead = cause(pods, whole)
-    crashes = _crashes(pods) if state.live else ""
+    hopeless = _hopeless(pods, spec) if state.live else None
+    evictions = sum(map(evicted, pods))
     workload = await workload_of(cluster, job)
     return JobView(
         **_identity(job),
-        state=JobState.FAILED if crashes else state,
+        state=JobState.FAILED if hopeless else state,
         queue=queue_of(job, workload),
         lacks=any(map(_lacks, pods)),
         gone=not pods,
         between=state is JobState.RUNNING and not _ending(conditions) and _between(pods),
-        hopeless=bool(crashes),
+        hopeless=hopeless is not None,
         whole=whole,
         ended_by=failed.get("reason", ""),
-        why=crashes or ("" if dead else refusal(pods)) or failed.get("message", ""),
-        waits=await why_waiting(cluster, job, pods, workload, now) if words and state.live else "",
-        exit_code=ExitCode.DEVICE if crashes else dead.get("exitCode") if dead else None,
+        why=(hopeless.words if hopeless else "") or ("" if dead else refusal(pods)) or failed.get("message", ""),
+        waits=(await why_waiting(cluster, job, pods, workload, now) or taken_away(pods)) if words and state.live else "",
+        exit_code=hopeless.exit_code if hopeless else dead.get("exitCode") if dead else None,
         termination=_word(pods, state, dead if whole else None),
         progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,
-        disrupted=max(sum(map(disrupted, pods)), DISRUPTED in failed.get("message", "")),
+        disrupted=max(sum(map(disrupted, pods)), not evictions and DISRUPTED in failed.get("message", "")),
+        evicted=evictions,
+        last_disruption=last_disruption(pods),
         deadline=spec.get("activeDeadlineSeconds"),
         activated_at=status.get("startTime"),
         started_at=_placed(pods) or (None if state.live else status.get("startTime")),
@@ -194,6 +212,22 @@ def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:
     return min((pod["status"]["startTime"] for pod in pods if "startTime" in pod["status"]), default=None)
 
 
+class _Hopeless(NamedTuple):
+    """Why a Job is given up that the cluster would go on trying: as it had ended with this code and these words."""
+
+    exit_code: ExitCode
+    words: str
+
+
+def _hopeless(pods: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> _Hopeless | None:
+    if crashes := _crashes(pods):
+        return _Hopeless(ExitCode.DEVICE, f"EngineUnusable: {crashes}")
+    limit = spec.get("backoffLimitPerIndex")
+    if limit is not None and (words := worn_out(pods, limit)):
+        return _Hopeless(ExitCode.KILLED, words)
+    return None
+
+
 def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
     """What an engine said last that dies at every start, or nothing. Where the client runs, it is the client's to judge."""
     for pod in pods:
@@ -206,13 +240,9 @@ def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _index(pod: Mapping[str, Any]) -> int:
-    return int((pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-completion-index", 0))
-
-
 async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str, Any]]) -> Progress | None:
     """The last progress line of the first running pod by index; its figures are those of the whole stage."""
-    running = min((pod for pod in pods if pod["status"].get("phase") == "Running"), key=_index, default=None)
+    running = min((pod for pod in pods if pod["status"].get("phase") == "Running"), key=index_of, default=None)
     if running is None:
         return None
     try:

@@ -35,7 +35,8 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
         return entry
     if job is None:
         return entry if entry.state is State.FAILED else entry.model_copy(update={"state": State.PENDING})
-    entry = entry.model_copy(update={"job": job.name, "started_at": job.started_at, "message": job.waits})
+    taken = {"last_disruption": job.last_disruption} if job.last_disruption else {}
+    entry = entry.model_copy(update={"job": job.name, "started_at": job.started_at, "message": job.waits, **taken})
     if job.state is JobState.WAITING:
         return entry.model_copy(update={"state": State.WAITING})
     if job.state is JobState.RUNNING:
@@ -94,7 +95,7 @@ def _gpu_seconds(job: JobView) -> float:
 def why_failed(job: JobView) -> str:
     """Return one line on why a Job failed: the worker's own words where it left any."""
     if job.hopeless:
-        return f"EngineUnusable: {job.why}"[:1024]
+        return job.why[:1024]
     if job.termination and job.termination.message:
         return f"{job.termination.reason}: {job.termination.message}"[:1024]
     if job.exit_code is not None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rehearsal.api.messages import Progress
-from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.api.status import Disruption, RunStatus, StageStatus, State
 from rehearsal.controller.conditions import of_run
 from rehearsal.controller.jobs import JobState
 from rehearsal.controller.observe import Observation, Run
@@ -101,9 +101,11 @@ def test_a_job_that_outlives_its_deadline_makes_the_run_stalled_and_not_failed()
 
 def test_pods_that_are_drained_again_and_again_without_progress_make_the_run_stalled() -> None:
     run, first = started()
-    jobs = [as_seen(m, disrupted=5) for m in first.create]
+    last = Disruption(reason="PreemptionByScheduler", message="default-scheduler: preempting to accommodate a higher priority pod")
+    jobs = [as_seen(m, disrupted=5, last_disruption=last) for m in first.create]
     plan = look(run, *jobs)
-    assert "elicit: 5 pods were drained or preempted" in plan.status.condition("Stalled").message  # type: ignore[union-attr]
+    words = plan.status.condition("Stalled").message  # type: ignore[union-attr]
+    assert words == f"elicit: 5 pods were drained or preempted without progress; the last one: {last.reason}: {last.message}"
     moved = [replace(job, progress=Progress(done=500, total=1000)) for job in jobs]
     assert true(look(run, *moved).status) == {"Reconciling"}
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from rehearsal.api.messages import Termination
+from rehearsal.api.status import StageStatus, State
+from rehearsal.controller.attempts import followed
 from rehearsal.controller.jobs import JobState
 from rehearsal.controller.ledger import why_failed
 from tests.unit.controller.canned import Canned, Manifest, Together, ended, failed, node, pod, seen
@@ -72,6 +74,76 @@ async def test_an_eviction_is_not_why_where_the_worker_ended_by_itself_or_its_no
     word = Termination(reason="DiskError", message="full") if code == 74 else None
     evicted = pod("Failed", reason="Evicted", message=FILLED, conditions=conditions, containerStatuses=[ended(code, word)])
     assert why_failed(await seen(Canned(failed("BackoffLimitExceeded"), evicted))).startswith(words)
+
+
+LOW = "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 7Gi. "
+BY_KUBELET = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": LOW}
+
+
+def taken(index: int, condition: Manifest, *containers: Manifest, **status: str) -> Manifest:
+    """A pod that others ended, of one index."""
+    found = node(index, "Failed", *containers)
+    found["status"] |= {"conditions": [condition], **status}
+    return found
+
+
+class ByIndex(Canned):
+    """A cluster that holds a Job whose indexes have two retries each."""
+
+    def __init__(self, *pods: Manifest) -> None:
+        super().__init__({}, *pods)
+        self._job["spec"] = {"completions": 4, "backoffLimitPerIndex": 2, "maxFailedIndexes": 0}
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize("containers", [[], [ended(137)]], ids=["no container had started", "main was killed"])
+async def test_pods_of_one_index_that_the_kubelet_evicted_too_often_make_a_job_hopeless(containers: list[Manifest]) -> None:
+    evicted = [taken(0, BY_KUBELET, *containers, reason="Evicted", message=LOW)] * 2
+    dead = node(0, "Failed", ended(75))
+    assert (await seen(ByIndex(*evicted))).state is JobState.RUNNING
+    assert (await seen(ByIndex(*evicted, taken(1, BY_KUBELET, reason="Evicted", message=LOW)))).state is JobState.RUNNING
+    view = await seen(ByIndex(*evicted, dead))
+    assert (view.state, view.hopeless, view.exit_code, view.evicted, view.disrupted) == (JobState.FAILED, True, 137, 2, 0)
+    assert why_failed(view) == f"Evicted: {LOW.strip()} (3 pods of one replica failed or were evicted)"
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        (BY_KUBELET | {"message": "Pod was terminated in response to imminent node shutdown."}, {"reason": "Terminated"}),
+        (BY_KUBELET | {"message": "Pod was preempted by Kubelet to accommodate a critical pod."}, {"reason": "Preempting"}),
+        (BY_KUBELET | {"reason": "PreemptionByScheduler"}, {}),
+        (BY_KUBELET | {"reason": "DeletionByTaintManager"}, {"reason": "Evicted"}),
+        (BY_KUBELET | {"reason": "EvictionByEvictionAPI"}, {}),
+    ],
+)
+async def test_a_shutdown_a_drain_and_a_preemption_cost_no_retry_and_are_kept_in_their_own_words(
+    condition: Manifest, status: Manifest
+) -> None:
+    view = await seen(ByIndex(*[taken(0, condition, ended(137), **status)] * 9))
+    assert (view.state, view.evicted, view.disrupted) == (JobState.RUNNING, 0, 9)
+    assert view.last_disruption is not None
+    assert (view.last_disruption.reason, view.last_disruption.message) == (condition["reason"], condition["message"].strip())
+
+
+async def test_of_pods_that_were_taken_away_the_last_one_is_told_while_none_is_at_work() -> None:
+    early = taken(0, BY_KUBELET | {"lastTransitionTime": "2026-01-01T00:00:01Z"}, reason="Evicted", message=LOW)
+    drain = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": "2026-01-01T00:00:09Z"}
+    pods = [taken(1, BY_KUBELET | drain), early]
+    assert (await seen(ByIndex(*pods))).waits == "its last pod was taken away: EvictionByEvictionAPI: Eviction API: evicting"
+    assert (await seen(ByIndex(*pods, node(2, "Pending")))).waits == ""
+
+
+@pytest.mark.fault(72)
+async def test_a_node_of_several_that_was_evicted_before_it_said_a_word_has_failed_and_its_attempt_may_do_better() -> None:
+    words = "Pod research/medical-train-0 has condition DisruptionTarget matching FailJob rule at index 0"
+    view = await seen(Together(failed("PodFailurePolicy", words), taken(0, BY_KUBELET, reason="Evicted", message=LOW)))
+    assert (view.disrupted, view.evicted) == (0, 1)
+    before = StageStatus(name="train", state=State.RUNNING)
+    after = followed(before, before.model_copy(update={"state": State.FAILED, "message": why_failed(view)}), view, 6)
+    assert after.retries is not None
+    assert (after.retries.failed, after.retries.disrupted, after.retries.last) == (1, 0, f"Evicted: {LOW}")
 
 
 async def test_a_word_that_is_not_ours_is_no_word() -> None:
