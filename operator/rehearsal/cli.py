@@ -18,7 +18,7 @@ from rehearsal.cluster.port import ClusterError
 from rehearsal.console.interruption import Interrupted
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import platform_of
-from rehearsal.console.manifest import read_for_one_machine, read_manifest
+from rehearsal.console.manifest import check_names, read_for_one_machine, read_manifest
 from rehearsal.console.outcome import export_report, plan_table, print_comparison, summary
 from rehearsal.console.session import carry_out, look_ahead, now, recorded, run_until_done, state_folder
 
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Carry out one run."""
     manifest = read_for_one_machine(arguments.manifest)
     platform = platform_of(arguments.manifest, arguments.platform)
+    check_names(arguments.manifest, platform)
     state = state_folder(arguments.manifest, manifest["metadata"])
     name, before = manifest["metadata"]["name"], recorded(state, manifest["metadata"])
     with LiveView(console, name, now) as view:
@@ -77,6 +78,7 @@ def plan(arguments: argparse.Namespace, console: Console) -> int:
     """Print what a run would do."""
     manifest = read_for_one_machine(arguments.manifest)
     platform = platform_of(arguments.manifest, arguments.platform)
+    check_names(arguments.manifest, platform)
     state = state_folder(arguments.manifest, manifest["metadata"])
     status: RunStatus = run_until_done(look_ahead(manifest, platform, state))
     if any(stage.state is State.FAILED for stage in status.stages) or not status.inputs_key:

@@ -226,6 +226,13 @@ def test_what_it_says_after_an_install_names_what_is_still_missing() -> None:
     assert "No store" not in said
 
 
+@pytest.mark.fault(74)
+def test_an_upgrade_without_a_store_is_refused_before_anything_changes() -> None:
+    with pytest.raises(HelmRefused, match=r"platform\.stores: this upgrade names no store.*--reset-then-reuse-values"):
+        render({}, "--is-upgrade")
+    assert render({"platform": STORE}, "--is-upgrade")
+
+
 def notes(values: Manifest) -> str:
     return helm("install", "rehearsal", str(CHART), "--dry-run=client", "--namespace=ops", values=values).partition("NOTES:")[2]
 

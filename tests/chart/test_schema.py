@@ -66,6 +66,8 @@ PLATFORMS: tuple[Manifest, ...] = (
     {"engine": {"args": ["--enforce-eager"], "env": {"A": "b"}, "startSeconds": 9}},
     {"engine": {"args": ["--enforce-eager"], "env": {"A": "b"}, "startSeconds": 10}},
     {"scratch": "50 GB"},
+    {"ephemeralStorage": "Omit", "tmp": "1Gi"},
+    {"ephemeralStorage": "Off"},
     {"deadlineSeconds": 1_209_600, "shutdownSeconds": 1},
     {"deadlineSeconds": 1_209_600},
 )

@@ -68,6 +68,8 @@ def as_seen(manifest: dict[str, Any], state: JobState = JobState.RUNNING, **chan
         "execution": annotations[f"{LABEL}/execution"],
         "supplies": annotations[f"{LABEL}/supplies"],
         "devices": int(annotations[f"{LABEL}/devices"]),
+        "store": metadata["labels"][f"{LABEL}/store"],
+        "endpoint": metadata["labels"].get(f"{LABEL}/endpoint", ""),
         "state": state,
         "created_at": "2026-01-01T11:00:00Z",
         "activated_at": "2026-01-01T11:00:00Z",

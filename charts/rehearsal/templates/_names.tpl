@@ -61,6 +61,10 @@ helm.sh/resource-policy: keep
 
 {{- /* The platform as the operator reads it. Images that the values do not name lie beside the operator's, under the same tag. */ -}}
 {{- define "rehearsal.platform" -}}
+{{- /* An install may name stores later. An upgrade that names none has most likely lost its values. */ -}}
+{{- if and .Release.IsUpgrade (not .Values.platform.stores) }}
+{{- fail "platform.stores: this upgrade names no store, and runs that use one would be held. Give the values of the install again (-f FILE), keep them (--reset-then-reuse-values), or name one (--set platform.stores.default.s3.bucket=BUCKET)" }}
+{{- end }}
 {{- include "rehearsal.tenants" . }}
 {{- $folder := regexReplaceAll "[^/]*$" .Values.image.repository "" }}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion }}

@@ -12,6 +12,7 @@ from rehearsal.api.explain import explain, problems
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
+from rehearsal.controller.hold import missing
 
 API_VERSION, KIND = "rehearsal.dev/v1alpha1", "ReconstructionRun"
 TOP = ("apiVersion", "kind", "metadata", "spec")
@@ -64,6 +65,14 @@ def read_for_one_machine(path: Path) -> dict[str, Any]:
     if found:
         raise Refused("\n".join(found) + "\nLeave it out, or run it on a cluster.", "BadManifest")
     return manifest
+
+
+def check_names(path: Path, platform: Platform) -> None:
+    """Raise Refused where the manifest names a store or an endpoint that the platform does not have."""
+    _, spec = read_manifest(path)
+    _, lines = _load(path)
+    if found := [f"{path}:{_line(lines, name.field)}: {name.field}: {name.refusal}" for name in missing(spec, platform)]:
+        raise Refused("\n".join(found), "BadManifest")
 
 
 def read_platform(path: Path, defaults: dict[str, Any]) -> Platform:

@@ -7,7 +7,7 @@ from datetime import datetime
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.controller import attempts, ledger, share
+from rehearsal.controller import attempts, hold, ledger, share
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
 from rehearsal.manifests.execution import execution_digest, others, supplies_digest
@@ -22,7 +22,7 @@ PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
 
 @dataclass(frozen=True)
 class World:
-    """What every step of a decision looks at."""
+    """What every step of a decision looks at. `lost`: the names that the run needs and the platform has no more."""
 
     run: Run
     spec: RunSpec
@@ -31,6 +31,7 @@ class World:
     rivals: tuple[JobView, ...]
     now: datetime
     lingering: frozenset[str] = frozenset()
+    lost: tuple[hold.Missing, ...] = ()
     stages: tuple[Stage, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,6 +64,8 @@ def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, 
         return ledger.pin(status, key, job.termination, external_inputs(world.spec)), ()
     if entry.state is State.FAILED or (job and job.attempt == entry.attempt):
         return status, ()
+    if lost := hold.held(world.lost, (PREFLIGHT,)):
+        return put(status, _waits(entry, lost)), ()
     order = Order(world.run.namespace, world.run.name, world.run.uid, world.spec, PREFLIGHT, key, entry.attempt)
     return status, (order,)
 
@@ -134,6 +137,9 @@ def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], 
         if entry is None or entry.sealed or not all((read := status.stage(name)) and read.sealed for name in _reads(world, stage)):
             continue
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
+        if lost := hold.held(world.lost, (stage,)):
+            status = status if job else put(status, _waits(entry, lost))
+            continue
         execution = execution_digest(world.spec, stage, world.platform)
         if other := share.owner(world.known[stage.name], execution, job, entry.done, world.rivals, world.now):
             words = {"state": State.WAITING, "job": None, "message": f"waits for run {other.run}, which computes this stage"}
@@ -144,6 +150,11 @@ def due(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...], 
         elif job is None and not unrecorded(world, stage):
             orders.append(_order(world, status, stage, entry.attempt))
     return status, tuple(orders), tuple(yielded)
+
+
+def _waits(entry: StageStatus, lost: hold.Missing) -> StageStatus:
+    """The entry of a stage that is not started, for what the platform has no more."""
+    return entry.model_copy(update={"state": State.PENDING, "job": None, "message": f"{lost.reason}: {lost.loss}"})
 
 
 def pauses(world: World, status: RunStatus) -> list[float]:

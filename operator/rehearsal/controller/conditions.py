@@ -6,6 +6,7 @@ All of them are set at once. Whatever else there is to say (Refused, NameTaken, 
 from datetime import datetime, timedelta
 
 from rehearsal.api.status import Condition, RunResult, RunStatus, StageStatus, State
+from rehearsal.controller.hold import Missing
 from rehearsal.controller.jobs import JobView
 from rehearsal.controller.ledger import moment, stamp
 from rehearsal.controller.observe import Run
@@ -42,8 +43,13 @@ def idle(status: RunStatus) -> RunStatus:
     return status.model_copy(update={"stages": stages})
 
 
-def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime, pinned: bool) -> RunStatus:
-    """Return the status with its conditions and progress, as its stages tell. `pinned`: preflight has answered."""
+def of_run(
+    status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime, pinned: bool, lost: Missing | None = None
+) -> RunStatus:
+    """Return the status with its conditions and progress, as its stages tell.
+
+    `pinned`: preflight has answered. `lost`: what the rest of the run needs and the platform has no more.
+    """
     status = measured(status, now)
     failed = [stage for stage in status.stages if stage.state is State.FAILED]
     at_work = [stage for stage in status.stages if stage.moving]
@@ -54,6 +60,11 @@ def of_run(status: RunStatus, run: Run, jobs: tuple[JobView, ...], now: datetime
         status = status.model_copy(update={"summary": "Complete", "result": _result(status)})
         words = f"{len(ran)} of {len(status.stages)} stages ran for this run"
         return _set(status, run, {"Complete", "Ready"}, "Complete", words, now)
+    if lost:
+        words = (
+            f"{lost.field}: {lost.loss}. Nothing that needs it is started, what is at work goes on; name it in the platform again"
+        )
+        return stalled(status, run, lost.reason, words, now)
     if stuck := _overdue(at_work, jobs, now) or _disrupted(at_work, jobs):
         return stalled(status, run, *stuck, now)
     held = [stage for stage in at_work if held_up(stage)]

@@ -73,6 +73,8 @@ class JobView:
     supplies: str
     devices: int
     state: JobState
+    store: str = ""
+    endpoint: str = ""
     created_at: str = ""
     deleting: bool = False
     queue: str = ""
@@ -160,6 +162,8 @@ def _identity(job: Mapping[str, Any]) -> dict[str, Any]:
         "execution": annotations[f"{LABEL}/execution"],
         "supplies": annotations[f"{LABEL}/supplies"],
         "devices": int(annotations[f"{LABEL}/devices"]),
+        "store": labels.get(f"{LABEL}/store", ""),
+        "endpoint": labels.get(f"{LABEL}/endpoint", ""),
         "created_at": metadata.get("creationTimestamp", ""),
         "deleting": "deletionTimestamp" in metadata,
     }

@@ -11,7 +11,7 @@ from rehearsal.api.explain import problems
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
-from rehearsal.controller import attempts, conditions, ledger
+from rehearsal.controller import attempts, conditions, hold, ledger
 from rehearsal.controller.advance import (
     PREFLIGHT,
     World,
@@ -69,14 +69,15 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     if run.deleting:
         return Plan(status)
     spec, refused = problems(run.spec)
-    if spec is None or (refused := [*_unknown_names(spec, platform), *_foreign_inputs(spec, run, platform)]):
+    lost = tuple(hold.missing(spec, platform)) if spec else ()
+    if spec is None or (refused := [*_never_had(lost, run, jobs), *_foreign_inputs(spec, run, platform)]):
         words = "; ".join(f"{path}: {text}" for path, text in refused)
         status = conditions.refused(ledger.fold_usage(status, live(jobs), now), run, words, now)
         return _told(run, Plan(status, delete=live(jobs)), now)
     if spec.suspend:
         status = conditions.suspended(ledger.fold_usage(status, live(jobs), now), run, now)
         return _told(run, Plan(status, delete=live(jobs)), now)
-    world = World(run, spec, platform, jobs, observation.rivals, now, observation.lingering)
+    world = World(run, spec, platform, jobs, observation.rivals, now, observation.lingering, lost)
     status, order = preflight(world, status)
     if status.inputs_key != inputs_key(run):
         looked = status.stage(PREFLIGHT.name)
@@ -97,16 +98,11 @@ def _forget_gone(status: RunStatus, jobs: tuple[JobView, ...]) -> RunStatus:
     return status.model_copy(update={"folded": [uid for uid in status.folded if uid not in forgotten]})
 
 
-def _unknown_names(spec: RunSpec, platform: Platform) -> Iterator[tuple[str, str]]:
-    """What the spec names and the platform does not have."""
-    if spec.store not in platform.stores:
-        has = ", ".join(sorted(platform.stores)) or "none"
-        yield "spec.store", f"the platform has no store {spec.store!r}; it has {has}"
-    for i, member in enumerate(spec.reconstructed.committee.members if spec.reconstructed else ()):
-        if member.endpoint and member.endpoint.name not in platform.endpoints:
-            has = ", ".join(sorted(platform.endpoints)) or "none"
-            path = f"spec.rehearsal.reconstructed.committee.members[{i}].endpoint.name"
-            yield path, f"the platform has no endpoint {member.endpoint.name!r}; it has {has}"
+def _never_had(names: tuple[hold.Missing, ...], run: Run, jobs: tuple[JobView, ...]) -> Iterator[tuple[str, str]]:
+    """What the spec names and the platform never had, by field."""
+    for name in names:
+        if not hold.had(name, run, jobs):
+            yield name.field, name.refusal
 
 
 def _foreign_inputs(spec: RunSpec, run: Run, platform: Platform) -> Iterator[tuple[str, str]]:
@@ -121,13 +117,20 @@ def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tu
         entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
         words = attempts.words(entry, world.platform.backoff_limit)
         status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words}))
+    delete = tuple(job for job in delete if not any(name.carried_by(job) for name in world.lost))
     status = ledger.fold_usage(status, delete, world.now)
     pinned = status.inputs_key == inputs_key(world.run)
-    status = conditions.of_run(status, world.run, world.jobs, world.now, pinned)
+    status = conditions.of_run(status, world.run, world.jobs, world.now, pinned, _held(world, status, pinned))
     status = throttled(world.run.status, status, world.platform.progress_seconds, world.now)
     create = tuple(manifest for order in orders for manifest in _children(order, world.platform))
     plan = Plan(status, create, delete)
     return _told(world.run, replace(plan, look_again=_look_again(world, plan)), world.now)
+
+
+def _held(world: World, status: RunStatus, pinned: bool) -> hold.Missing | None:
+    """Return what the platform has no more and the rest of the run needs."""
+    done = {stage.name for stage in status.stages if stage.state.done}
+    return hold.held(world.lost, [stage for stage in world.stages if stage.name not in done] if pinned else [PREFLIGHT])
 
 
 def _children(order: Order, platform: Platform) -> tuple[dict[str, object], ...]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.api.messages import Refused
+from rehearsal.api.platform import Platform
 from rehearsal.console.machine import defaults
-from rehearsal.console.manifest import read_for_one_machine, read_manifest, read_platform
+from rehearsal.console.manifest import check_names, read_for_one_machine, read_manifest, read_platform
 
 GOOD = """\
 apiVersion: rehearsal.dev/v1alpha1
@@ -110,6 +111,12 @@ def test_a_platform_file_lies_on_top_of_the_machine_and_its_folders_are_its_own(
     assert folder.path == str(tmp_path / "artifacts")
     assert platform.backoff_limit == 1
     assert platform.progress_seconds == 1
+
+
+@pytest.mark.fault(74)
+def test_a_name_that_the_machines_platform_does_not_have_is_refused_by_line_and_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"run.yaml:10: spec.store: the platform has no store 'attic'; it has default"):
+        check_names(written(tmp_path, GOOD + "  store: attic\n"), Platform.model_validate(defaults()))
 
 
 @pytest.mark.parametrize(
