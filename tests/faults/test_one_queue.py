@@ -113,6 +113,22 @@ async def test_of_two_jobs_that_are_admitted_at_once_the_younger_is_given_up():
 
 
 @pytest.mark.fault(71)
+async def test_of_two_jobs_that_were_both_seen_to_work_the_younger_is_given_up():
+    world = await queued({"first": "slow", "second": "fast"})
+    world.store.slow.add("elicit")
+    await wait(world, "first", "second", hours=1)
+    for run, queues in (("second", {"fast"}), ("first", None)):
+        world.cluster.kueue.open = queues
+        for _ in range(3):
+            world.cluster.step()
+        await world.look(run)
+        assert world.status(run).stage("elicit").state is State.RUNNING
+    await world.look("second")
+    (kept,) = elicits(world)
+    assert kept["metadata"]["ownerReferences"][0]["name"] == "first"
+
+
+@pytest.mark.fault(71)
 async def test_a_job_that_kueue_left_suspended_when_it_was_uninstalled_is_waited_for_ten_minutes_only():
     world = await queued(dict.fromkeys(RUNS[:2], "gpu"))
     world.cluster.kueue.gone = True

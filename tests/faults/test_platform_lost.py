@@ -55,6 +55,24 @@ async def test_what_ends_while_the_store_is_gone_is_recorded_and_what_is_next_sa
 
 
 @pytest.mark.fault(74)
+async def test_a_job_that_waits_for_room_keeps_its_place_though_all_values_are_lost_and_come_back():
+    """Without its values an upgrade resets the sizes of pods too, for which a Job that waits is made anew otherwise."""
+    had = a_platform(device={"resource": GPU}, enginePod={"cpu": "4", "memory": "16Gi"})
+    world = World(had)
+    world.cluster.node.refuses = lambda pod: "no room" if "-elicit-" in pod["metadata"]["name"] else ""
+    await world.submit()
+    await ticks(world, 10)
+    (waits,) = world.jobs(stage="elicit")
+    world.platform = a_forgetful_platform(device={})
+    await ticks(world, 5)
+    world.platform = had
+    world.cluster.node.refuses = lambda _: ""
+    await world.finish()
+    (kept,) = world.jobs(stage="elicit")
+    assert kept["metadata"]["uid"] == waits["metadata"]["uid"]
+
+
+@pytest.mark.fault(74)
 async def test_a_run_that_is_complete_stays_so_whatever_its_platform_forgets(moments):
     world = moments[-1].fork()
     world.platform = a_forgetful_platform()

@@ -13,9 +13,10 @@ def test_of_a_job_stay_its_names_what_we_wrote_on_it_and_its_status():
     full = {"managedFields": MANAGED, "annotations": ours | {"kubectl.kubernetes.io/x": "y"}, "ownerReferences": owners}
     status = {"conditions": [{"type": "Complete", "status": "True"}], "startTime": "2026-01-01T00:00:00Z"}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | full, "status": status}
-    kept = slim(job | {"spec": {"suspend": True, "completions": 2, "template": {"metadata": {"annotations": TASK}}}})
+    spec = {"suspend": True, "completions": 2, "backoffLimitPerIndex": 6}
+    kept = slim(job | {"spec": spec | {"template": {"metadata": {"annotations": TASK}}}})
     assert kept["metadata"] == metadata | {"annotations": ours, "ownerReferences": owners}
-    assert kept["spec"] == {"suspend": True, "completions": 2}
+    assert kept["spec"] == spec
     assert kept["status"] == status
 
 
