@@ -15,6 +15,9 @@ from rehearsal.api.serving import Toleration
 
 TRAIN_SCRATCH = "1200Gi"
 """For 72 billion parameters on one node, 14 bytes each with a margin (`worker.training.disk`), and the rows."""
+SCRATCH = "50Gi"
+CPU_MEMORY = "2Gi"
+"""For a mix of ten million rows (`worker.mix_size`)."""
 
 
 class FolderStore(ApiModel):
@@ -112,7 +115,7 @@ class Resources(ApiModel):
     """Requests and limits of a kind of pod."""
 
     cpu: Quantity = "1"
-    memory: Quantity = "2Gi"
+    memory: Quantity = CPU_MEMORY
 
 
 class Device(ApiModel):
@@ -176,7 +179,7 @@ class Platform(ApiModel):
         description="Request: a pod asks for as much ephemeral-storage as its volumes on disk may hold. Omit: it asks for none, where "
         "kubelets do not account for it, or keep such volumes elsewhere than on the disk that they account for.",
     )
-    scratch: Quantity = Field("50Gi", description="Size limit of a stage's scratch volume, training and fetching apart.")
+    scratch: Quantity = Field(SCRATCH, description="Size limit of a stage's scratch volume, training and fetching apart.")
     tmp: Quantity = Field("10Gi", description="Size limit of every pod's /tmp: what engines and trainers compile and cache.")
     train_scratch: Quantity = Field(
         TRAIN_SCRATCH,

@@ -73,7 +73,12 @@ class Dataset(SpecModel):
     )
     uri: StoreUri | None = Field(None, description="store://path of a .jsonl file.")
     format: DataFormat = Field(DataFormat.AUTO, description="Layout of a row.")
-    count: int | None = Field(None, ge=1, le=10_000_000, description="Rows to draw, seeded; all when absent.")
+    count: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Conversations of the mix, drawn by the seed from those that fit; all that fit when absent.",
+    )
 
 
 class Rehearsal(SpecModel):

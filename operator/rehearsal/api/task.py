@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.platform import TRAIN_SCRATCH, EndpointConfig, Hub, Limits, StoreConfig
+from rehearsal.api.platform import CPU_MEMORY, SCRATCH, TRAIN_SCRATCH, EndpointConfig, Hub, Limits, StoreConfig
 from rehearsal.api.quantity import Quantity
 from rehearsal.api.run import RunSpec
 
@@ -24,3 +24,5 @@ class Task(ApiModel):
     hub: Hub | None = Field(None, description="Where to fetch from: of fetch stages only.")
     limits: Limits = Field(default_factory=Limits)
     train_scratch: Quantity = Field(TRAIN_SCRATCH, description="Size limit of a training pod's scratch volume.")
+    scratch: Quantity = Field(SCRATCH, description="Size limit of the scratch volume of other pods, fetching ones apart.")
+    cpu_memory: Quantity = Field(CPU_MEMORY, description="Memory of a pod that has neither an engine nor a trainer.")

@@ -13,9 +13,11 @@ from typing import Any
 from rehearsal.api.messages import Refused
 from rehearsal.api.run import DataFormat
 from rehearsal.data.layouts import LAYOUTS, Message, RowError, layout_of
+from rehearsal.data.row_ids import RowIds
 
 MAX_LINE_BYTES = 8 * 2**20
 """More than a million tokens of text; a longer line is a file of another kind, and is not read to its end."""
+PIECE_BYTES = 2**20
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -34,7 +36,7 @@ def read_conversations(path: Path, layout: DataFormat, name: str) -> Iterator[Co
     row's keys tell the layout, and every row must have it. An empty file is Refused as `NothingToTrain`.
     """
     known: DataFormat | None = None if layout is DataFormat.AUTO else layout
-    ids: dict[str, int] = {}
+    ids = RowIds()
     line = 0
     for line, raw in _lines(path, name):
         try:
@@ -46,7 +48,18 @@ def read_conversations(path: Path, layout: DataFormat, name: str) -> Iterator[Co
             raise Refused(f"{name}, line {line}: {error}", "BadData") from error
         yield Conversation(line, messages)
     if not line:
-        raise Refused(f"{name}: holds no rows; write one JSON object a line", "NothingToTrain")
+        raise _empty(name)
+
+
+def count_rows(path: Path, name: str) -> int:
+    """Return how many rows the file holds, without reading what they say. An empty file is Refused as `NothingToTrain`."""
+    rows, last = 0, b"\n"
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            rows, last = rows + piece.count(b"\n"), piece[-1:]
+    if rows or last != b"\n":
+        return rows + (last != b"\n")
+    raise _empty(name)
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
@@ -93,10 +106,13 @@ def _no_constant(name: str) -> None:
     raise RowError(f"holds {name}, which is not JSON; write a number or null")
 
 
-def _refuse_twin(ids: dict[str, int], row: Mapping[str, object], line: int) -> None:
+def _refuse_twin(ids: RowIds, row: Mapping[str, object], line: int) -> None:
     if row.get("id") is None:
         return
-    key = json.dumps(row["id"])
-    if key in ids:
-        raise RowError(f"has the `id` of line {ids[key]}; give every row its own, or none")
-    ids[key] = line
+    first = ids.first_line(json.dumps(row["id"]), line)
+    if first != line:
+        raise RowError(f"has the `id` of line {first}; give every row its own, or none")
+
+
+def _empty(name: str) -> Refused:
+    return Refused(f"{name}: holds no rows; write one JSON object a line", "NothingToTrain")

@@ -96,8 +96,10 @@ def _text(value: object, where: str) -> str:
         raise RowError(f"has a {where} that is no text; write a string")
     if not value.strip():
         raise RowError(f"has an empty {where}; fill it in or remove the row")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise RowError(f"has half a surrogate pair in {where}, which is no character; write the whole character")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RowError(f"has half a surrogate pair in {where}, which is no character; write the whole character") from None
     return value
 
 

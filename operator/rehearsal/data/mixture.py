@@ -1,11 +1,15 @@
-"""How many rows of which set are mixed, which ones, and in what order. Pure: a plan can be refused before any row is made."""
+"""How many rows of which set are mixed, which ones, and in what order. Pure: a plan can be refused before any row is made.
+
+The order of a mix takes four bytes of memory a row of it, and of either set.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 from fractions import Fraction
 from math import floor
+from typing import Literal
 
 from rehearsal.api.messages import Refused
 from rehearsal.api.run import Mixture, MixtureMode
@@ -17,6 +21,12 @@ class Source(StrEnum):
 
     REHEARSAL = "rehearsal"
     DOMAIN = "domain"
+
+
+class Unknown(Enum):
+    """A size that nobody has counted yet: of a public set that is still on its hub, say. It is not a set of no rows."""
+
+    SIZE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,14 @@ class MixturePlan:
         return self.domain / self.total
 
     @property
-    def domain_repeats(self) -> float:
-        """How often a domain row is in the mix, on average."""
-        return self.domain / self.domain_available
+    def domain_used(self) -> float:
+        """Share of the domain rows there are that the mix holds, once or more often."""
+        return min(self.domain, self.domain_available) / self.domain_available
+
+    @property
+    def domain_repeats(self) -> int:
+        """Rows of the mix that repeat a domain row that is in it already."""
+        return max(0, self.domain - self.domain_available)
 
 
 @dataclass(frozen=True)
@@ -75,18 +90,33 @@ def plan_mixture(rehearsal: int | None, domain: int, spec: Mixture) -> MixturePl
     return plan
 
 
+def check_mixture(rehearsal: int | Unknown | None, domain: int, spec: Mixture) -> int | Literal[Unknown.SIZE]:
+    """Return how many rows will be mixed, as far as that is known, or raise Refused as `plan_mixture` does.
+
+    Where the size of the rehearsal set is unknown, only `totalSamples` tells how many domain rows are needed.
+    """
+    if rehearsal is not Unknown.SIZE:
+        return plan_mixture(rehearsal, domain, spec).total
+    if spec.total_samples is None:
+        plan_mixture(None, domain, spec)
+        return Unknown.SIZE
+    return plan_mixture(spec.total_samples, domain, spec).total
+
+
 def mixed(plan: MixturePlan, seed: str) -> Iterator[Pick]:
     """Yield the rows of the mix in their seeded order.
 
     Which rows are drawn depends on the seed and on how many the set has, not on the other set: a control that takes as
     many domain rows takes the same ones. Repeats are whole passes over the set, and a draw for the rest.
     """
-    picks = [
-        Pick(Source.REHEARSAL, index, 0) for index in shuffled(plan.rehearsal_available, seed, Source.REHEARSAL)[: plan.rehearsal]
-    ]
-    order = shuffled(plan.domain_available, seed, Source.DOMAIN)
-    picks += [Pick(Source.DOMAIN, order[i % len(order)], i // len(order)) for i in range(plan.domain)]
-    return (picks[i] for i in shuffled(len(picks), seed, "order"))
+    rehearsal = shuffled(plan.rehearsal_available, seed, Source.REHEARSAL)
+    domain = shuffled(plan.domain_available, seed, Source.DOMAIN)
+    for place in shuffled(plan.total, seed, "order"):
+        if place < plan.rehearsal:
+            yield Pick(Source.REHEARSAL, rehearsal[place], 0)
+        else:
+            times, rest = divmod(place - plan.rehearsal, plan.domain_available)
+            yield Pick(Source.DOMAIN, domain[rest], times)
 
 
 def _by_fraction(rehearsal: int, domain: int, fraction: Fraction, total: int | None) -> MixturePlan:

@@ -150,6 +150,8 @@ def _task(order: Order, platform: Platform) -> str:
         hub=platform.hub if order.stage.kind is Kind.FETCH else None,
         limits=platform.limits,
         train_scratch=platform.train_scratch,
+        scratch=platform.scratch,
+        cpu_memory=platform.cpu_stage.memory,
     )
     return task.model_dump_json(by_alias=True)
 

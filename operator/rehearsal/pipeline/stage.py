@@ -31,7 +31,7 @@ class Kind(StrEnum):
     REPORT = "report"
 
 
-VERSIONS: Mapping[Kind, int] = dict.fromkeys(Kind, 1)
+VERSIONS: Mapping[Kind, int] = {**dict.fromkeys(Kind, 1), Kind.MIX: 2}
 """Bumped by hand when a program's output changes meaning; enters the fingerprint."""
 
 ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})

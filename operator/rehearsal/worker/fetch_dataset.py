@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from rehearsal.api.messages import Refused, TooManyRefused
+from rehearsal.data.fitting import refuse_shortage
 from rehearsal.data.presets import PRESETS, PublicSet, UnfitRow, conversation_of
 from rehearsal.data.public_files import read_rows
 from rehearsal.store.commit import Manifest
@@ -39,6 +40,10 @@ def fetch_dataset(context: Context, hub: HubClient) -> Manifest:
             f"{repository}: {refused.total():,} of {refused.total() + accepted:,} rows are no conversations "
             f"({', '.join(f'{reason} {count:,}' for reason, count in sorted(refused.items()))}): name an older `revision`"
         )
+    if not accepted:
+        raise Refused(f"{repository}: its files hold no rows: name an older `revision`", "NothingToTrain")
+    if chosen.count:
+        refuse_shortage("spec.rehearsal.dataset.count", chosen.count, str(repository), accepted)
     facts = {"repository": repository.name, "revision": repository.commit, "license": repository.license}
     return context.output.seal(shards, facts=facts)
 

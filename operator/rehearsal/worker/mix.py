@@ -1,110 +1,150 @@
 """Mix the rehearsal set with the domain set and tokenise both: the training set, in its order, with a card.
 
-Rows longer than `sequenceLength`, or that the template cannot carry, are refused and counted, never cut.
+Rows longer than `sequenceLength`, or that the template cannot carry, are refused and counted, never cut. Neither set is held
+in memory: rows that fit wait on scratch until their numbers have given the plan.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from rehearsal.api.run import Dataset
-from rehearsal.data.draw import shuffled
-from rehearsal.data.formats import read_conversations
-from rehearsal.data.mixture import MixturePlan, Source, mixed, plan_mixture
+from rehearsal.data.fitting import Verdict
+from rehearsal.data.mixture import MixturePlan, Pick, Source, mixed, plan_mixture
+from rehearsal.pipeline.stage import ROWS_PER_SHARD
 from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import tokenise_sample
-from rehearsal.prompts.template import Message, UnencodableError
+from rehearsal.store.commit import File
 from rehearsal.worker.context import Context, Outcome
-from rehearsal.worker.inputs import as_messages, bring_input
 from rehearsal.worker.models import fetch_tokenizer
+from rehearsal.worker.sets import Conversations, Row, Unfit, domain_set, draw, measured, rehearsal_set
+from rehearsal.worker.spool import Spool
 
-Messages = list[Message]
-Row = dict[str, Any]
+Fact = str | int | float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A set as it enters the mix: where in the spool its rows lie, in its order, and what was found of those looked at."""
+
+    spool: Spool
+    places: Sequence[int]
+    seen: Counter[Verdict]
+
+
+@dataclass
+class Written:
+    """What has been committed so far."""
+
+    shards: int = 0
+    tokens: int = 0
+    trained: int = 0
 
 
 def run(context: Context) -> Outcome:
-    """Seal rows `{"id", "source", "ids", "spans"}` in training order; spans are half-open and carry the loss."""
+    """Seal rows `{"id", "source", "ids", "spans", "repeat"}` in training order; spans are half-open and carry the loss."""
     if sealed := context.output.manifest():
         return Outcome(sealed)
     tokenizer = fetch_tokenizer(context, "tokenizer")
-    refused: Counter[str] = Counter()
-    domain = list(_fitting(context, Source.DOMAIN, _domain(context), tokenizer, refused))
-    rehearsal = list(_fitting(context, Source.REHEARSAL, _rehearsal(context), tokenizer, refused))
-    plan = plan_mixture(len(rehearsal) if _rehearses(context) else None, len(domain), context.spec.mixture)
-    rows = [
-        (rehearsal if pick.source is Source.REHEARSAL else domain)[pick.index] | {"repeat": pick.repeat}
-        for pick in mixed(plan, f"{context.spec.seed}/{context.spec.rerun}")
-    ]
-    shards = context.commit_rows(rows, refused)
-    facts = _facts(plan, rows)
-    path = context.scratch / "README.md"
-    path.write_text(CARD.format(**facts, length=context.spec.training.sequence_length, refused=refused.total()))
-    return Outcome(context.output.seal(shards, files=[context.output.add_file("README.md", path)], facts=facts))
+    with ExitStack() as open_spools:
+        taken: dict[Source, Taken] = {}
+        for source, given in _sets(context):
+            spool = open_spools.enter_context(Spool(context.scratch / f"{source}.rows"))
+            taken[source] = _take(context, source, given, tokenizer, spool)
+        rehearsal = len(taken[Source.REHEARSAL].places) if Source.REHEARSAL in taken else None
+        plan = plan_mixture(rehearsal, len(taken[Source.DOMAIN].places), context.spec.mixture)
+        written = _write(context, plan, taken)
+    facts = _facts(plan, taken, written)
+    return Outcome(context.output.seal(written.shards, files=[_card(context, facts, taken)], facts=facts))
 
 
-def _rehearses(context: Context) -> bool:
-    return "rehearsal" in context.stage.inputs or "rehearsal" in context.stage.external
+def _sets(context: Context) -> Iterator[tuple[Source, Conversations]]:
+    yield Source.DOMAIN, domain_set(context)
+    if rehearsal := rehearsal_set(context):
+        yield Source.REHEARSAL, rehearsal
 
 
-def _domain(context: Context) -> Iterator[tuple[str, Messages]]:
-    uri, _ = context.external("domain")
-    path = bring_input(context, "domain")
-    for conversation in read_conversations(path, context.spec.domain.format, uri):
-        yield f"d{conversation.line:07d}", as_messages(conversation.messages)
+def _take(context: Context, source: Source, given: Conversations, tokenizer: ChatTokenizer, spool: Spool) -> Taken:
+    """Put the rows that fit into the spool: all of a set, or as many as are wanted of it."""
+    spooled = array("I", [0]) * given.rows
+    looked = 0
+
+    def look(index: int, row: Row) -> Verdict:
+        nonlocal looked
+        looked += 1
+        context.progress(looked, max(given.wanted or given.rows, looked + 1), f"{source} rows")
+        found = measured(tokenizer, row[1], context.spec.training.sequence_length)
+        if isinstance(found, Unfit):
+            return found.verdict
+        spooled[index] = len(spool)
+        spool.add(row[0], found)
+        return Verdict.FIT
+
+    drawn = draw(context, given, look)
+    return Taken(spool, array("I", (spooled[index] for index in drawn.rows())), drawn.seen)
 
 
-def _rehearsal(context: Context) -> Iterator[tuple[str, Messages]]:
-    if context.spec.reconstructed:
-        for row in context.input("rehearsal").rows():
-            yield row["id"], [Message("user", row["instruction"]), Message("assistant", row["answer"])]
-    elif dataset := context.spec.rehearsal.dataset:
-        rows = _dataset(context, dataset)
-        drawn = frozenset(shuffled(sum(1 for _ in rows()), context.spec.seed, "dataset")[: dataset.count])
-        yield from (row for index, row in enumerate(rows()) if index in drawn)
+def _write(context: Context, plan: MixturePlan, taken: dict[Source, Taken]) -> Written:
+    """Commit the rows of the plan in their order. One row is in memory at a time, and a shard's compressed bytes."""
+    refused = {
+        f"{source}-{verdict.reason}": found.seen[verdict]
+        for source, found in sorted(taken.items())
+        for verdict in (Verdict.NOT_ENCODABLE, Verdict.TOO_LONG)
+        if found.seen[verdict]
+    }
+    picks, done = mixed(plan, f"{context.spec.seed}/{context.spec.rerun}"), Written()
+    while batch := list(islice(picks, ROWS_PER_SHARD)):
+        context.output.commit_shard(done.shards, (_row(pick, taken) for pick in batch), {} if done.shards else refused)
+        done.shards += 1
+        done.tokens += sum(taken[pick.source].spool.tokens(_place(pick, taken)) for pick in batch)
+        done.trained += sum(taken[pick.source].spool.trained(_place(pick, taken)) for pick in batch)
+        context.progress(min(plan.total, done.shards * ROWS_PER_SHARD), plan.total)
+    return done
 
 
-def _dataset(context: Context, dataset: Dataset) -> Callable[[], Iterator[tuple[str, Messages]]]:
-    """Return a reader of a ready data set, of which there may be more than memory holds."""
-    if dataset.preset:
-        fetched = context.input("rehearsal")
-        return lambda: ((row["id"], as_messages(row["messages"])) for row in fetched.rows())
-    uri, _ = context.external("rehearsal")
-    path = bring_input(context, "dataset")
-    return lambda: ((f"r{row.line:07d}", as_messages(row.messages)) for row in read_conversations(path, dataset.format, uri))
+def _place(pick: Pick, taken: dict[Source, Taken]) -> int:
+    return taken[pick.source].places[pick.index]
 
 
-def _fitting(
-    context: Context, source: Source, rows: Iterator[tuple[str, Messages]], tokenizer: ChatTokenizer, refused: Counter[str]
-) -> Iterator[Row]:
-    longest = context.spec.training.sequence_length
-    for name, messages in rows:
-        try:
-            sample = tokenise_sample(tokenizer, messages)
-        except UnencodableError:
-            refused[f"{source}-not-encodable"] += 1
-            continue
-        if len(sample.ids) > longest:
-            refused[f"{source}-too-long"] += 1
-            continue
-        yield {"id": name, "source": str(source), "ids": list(sample.ids), "spans": [list(span) for span in sample.spans]}
+def _row(pick: Pick, taken: dict[Source, Taken]) -> dict[str, Any]:
+    return taken[pick.source].spool.row(_place(pick, taken)) | {"source": str(pick.source), "repeat": pick.repeat}
 
 
-def _facts(plan: MixturePlan, rows: Sequence[Row]) -> dict[str, str | int | float]:
-    return {
+def _facts(plan: MixturePlan, taken: dict[Source, Taken], written: Written) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {
         "rehearsalRows": plan.rehearsal,
         "domainRows": plan.domain,
         "domainFraction": round(plan.domain_fraction, 4),
-        "domainRepeats": round(plan.domain_repeats, 2),
-        "tokens": sum(len(row["ids"]) for row in rows),
-        "trainedTokens": sum(end - start for row in rows for start, end in row["spans"]),
+        "domainUsed": round(plan.domain_used, 4),
+        "domainRepeats": plan.domain_repeats,
+        "tokens": written.tokens,
+        "trainedTokens": written.trained,
     }
+    for source, found in taken.items():
+        facts |= {
+            f"{source}Read": found.seen.total(),
+            f"{source}TooLong": found.seen[Verdict.TOO_LONG],
+            f"{source}NotEncodable": found.seen[Verdict.NOT_ENCODABLE],
+        }
+    return facts
 
 
 CARD = """\
 # Training set
 
 {rehearsalRows:,} rehearsal rows and {domainRows:,} domain rows ({domainFraction:.2%} of the mix), {tokens:,} tokens, of which
-{trainedTokens:,} carry the loss: the assistant's turns. Rows over {length:,} tokens were refused: {refused:,}.
+{trainedTokens:,} carry the loss: the assistant's turns. Refused: {long:,} rows over {length:,} tokens, and {strange:,} that the
+base model's chat template cannot carry.
 
 Rows are in training order: `id`, `source`, `ids` (tokens), `spans` (half-open ranges of `ids` that carry the loss), `repeat`.
 """
+
+
+def _card(context: Context, facts: dict[str, Fact], taken: dict[Source, Taken]) -> File:
+    refused = sum((found.seen for found in taken.values()), Counter[Verdict]())
+    long, strange = refused[Verdict.TOO_LONG], refused[Verdict.NOT_ENCODABLE]
+    path = context.scratch / "README.md"
+    path.write_text(CARD.format(**facts, length=context.spec.training.sequence_length, long=long, strange=strange))
+    return context.output.add_file("README.md", path)

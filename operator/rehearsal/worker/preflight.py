@@ -17,10 +17,11 @@ from rehearsal.report.categories import parse
 from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import Objects
 from rehearsal.worker.context import Context
+from rehearsal.worker.data_checks import Facts, check_data, check_files_fit
 from rehearsal.worker.inputs import bring_input, look_at
 from rehearsal.worker.model_files import Files, check_files, sealed, uploaded, weight_bytes
 from rehearsal.worker.models import bring_files, model_digest
-from rehearsal.worker.suitability import Facts, check_data, check_endpoints, check_model_suits
+from rehearsal.worker.suitability import check_endpoints, check_model_suits
 from rehearsal.worker.tasks.check import check_task
 
 NO_SUITES = "this release brings no suites yet; name task files in spec.evaluation.tasks"
@@ -35,6 +36,7 @@ def run(context: Context) -> Termination:
         raise Refused(f"spec.evaluation.suite: {NO_SUITES}", "NotAvailable")
     check_endpoints(spec)
     _check_ranks(context)
+    check_files_fit(context)
     inputs = dict(_digests(context))
     context = replace(context, task=context.task.model_copy(update={"inputs": inputs}))
     outputs = _outputs(context, inputs)

@@ -8,23 +8,17 @@ from pathlib import Path
 
 from rehearsal.api.messages import Refused
 from rehearsal.api.reconstruction import JudgingMode
-from rehearsal.api.run import DataFormat, RunSpec
-from rehearsal.data.formats import read_conversations
-from rehearsal.data.mixture import plan_mixture
+from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
-from rehearsal.pipeline.sources import external_inputs
 from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.prequery import derive_pre_query
 from rehearsal.prompts.ratings import rating_place
-from rehearsal.prompts.template import UnencodableError
 from rehearsal.worker.context import Context
-from rehearsal.worker.inputs import as_messages, bring_input
+from rehearsal.worker.data_checks import Facts, check_data
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
-Facts = dict[str, str | int | float]
 MODE = "spec.rehearsal.reconstructed.judging.mode"
 
 
@@ -56,23 +50,6 @@ def check_endpoints(spec: RunSpec) -> None:
             )
 
 
-def check_data(context: Context, tokenizer: ChatTokenizer | None) -> Facts:
-    """Read the data sets row by row, and see that there is enough of them for the mix.
-
-    Without a tokenizer, whose model is not in the store yet, rows are read and not measured.
-    """
-    spec = context.spec
-    domain, long = _usable(context, "domain", spec.domain.format, tokenizer)
-    rehearsal = spec.reconstructed.count if spec.reconstructed else None
-    if dataset := spec.rehearsal.dataset:
-        rehearsal = dataset.count
-        if dataset.uri:
-            rows, _ = _usable(context, "dataset", dataset.format, tokenizer)
-            rehearsal = min(rows, dataset.count or rows)
-    plan = plan_mixture(rehearsal, domain, spec.mixture)
-    return {"domainRows": domain, "domainTooLong": long, "mixRows": plan.total}
-
-
 def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
     if not (made := spec.reconstructed) or made.judging.mode is not JudgingMode.LOG_PROB:
         return
@@ -82,22 +59,6 @@ def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
                 rating_place(tokenizer)
             except Refused as error:
                 raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
-
-
-def _usable(context: Context, name: str, layout: DataFormat, tokenizer: ChatTokenizer | None) -> tuple[int, int]:
-    """Return how many rows of a data file can be trained on, and how many are too long."""
-    path, uri = bring_input(context, name), external_inputs(context.spec)[name]
-    fit = long = 0
-    for conversation in read_conversations(path, layout, uri):
-        try:
-            tokens = len(tokenise_sample(tokenizer, as_messages(conversation.messages)).ids) if tokenizer else 0
-        except UnencodableError as error:
-            raise Refused(f"{uri}, line {conversation.line}: {error}", "BadData") from error
-        if tokens > context.spec.training.sequence_length:
-            long += 1
-        else:
-            fit += 1
-    return fit, long
 
 
 def _check_size(context: Context, folder: Path, weight_bytes: int) -> None:

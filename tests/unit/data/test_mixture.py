@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from fractions import Fraction
 
@@ -59,7 +60,7 @@ def test_a_rehearsal_shortfall_is_refused_with_the_arithmetic():
 
 def test_declared_repeats_are_whole_passes_and_a_draw_for_the_rest():
     plan = plan_mixture(83, 5, Mixture(repeat_domain=True))
-    assert (plan.domain, plan.domain_repeats) == (17, 3.4)
+    assert (plan.domain, plan.domain_repeats, plan.domain_used) == (17, 12, 1.0)
     times = domain_rows(plan)
     assert sorted(times.values()) == [3, 3, 3, 4, 4]
     assert {pick.repeat for pick in picked(plan) if pick.source is Source.DOMAIN} == {0, 1, 2, 3}
@@ -122,3 +123,13 @@ def test_the_order_is_seeded_and_the_same_for_ever():
     plan = MixturePlan(2, 2, 3, 3)
     assert picked(plan) == PINNED
     assert len({tuple(picked(MixturePlan(9, 9, 9, 9), str(seed))) for seed in range(50)}) == 50
+
+
+def test_an_order_takes_a_few_bytes_a_row():
+    plan = MixturePlan(16_000, 4_000, 20_000, 20_000)
+    tracemalloc.start()
+    count = sum(1 for _ in mixed(plan, "0"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 30 * count, "three orders of four bytes, and one that is being sorted"

@@ -24,7 +24,7 @@ from tests.unit.worlds import INPUTS, a_platform, parsed
 SPEC = parsed(training={"processesPerNode": 8}, baseModel={"uri": "store://base", "serving": {"tensorParallel": 4, "replicas": 2}})
 STAGES = {stage.name: stage for stage in stages_of(SPEC)}
 KNOWN = fingerprints(stages_of(SPEC), INPUTS)
-GPU = a_platform(device={"resource": "nvidia.com/gpu"}, trainScratch="900Gi")
+GPU = a_platform(device={"resource": "nvidia.com/gpu"}, trainScratch="900Gi", scratch="70Gi", cpuStage={"memory": "3Gi"})
 
 
 def job_of(stage: Stage, platform: Platform = GPU) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_the_scratch_of_a_stage_is_as_large_as_what_it_writes_there() -> None:
         sizes[name] = volumes["scratch"]["emptyDir"]["sizeLimit"]
     assert sizes == {"elicit": GPU.scratch, "filter": GPU.scratch, "train": GPU.train_scratch}
     told = Task.model_validate_json(job_of(STAGES["filter"])["spec"]["template"]["metadata"]["annotations"]["rehearsal.dev/task"])
-    assert told.train_scratch == GPU.train_scratch
+    assert (told.train_scratch, told.scratch, told.cpu_memory) == ("900Gi", "70Gi", "3Gi")
 
 
 @pytest.mark.fault(72)

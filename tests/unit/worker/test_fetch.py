@@ -361,3 +361,26 @@ def test_a_fetched_set_is_mixed_like_one_of_the_store(stage: Callable[..., Conte
     mix.run(context)
     assert context.output.sealed().facts["rehearsalRows"] == 40
     assert len({row["id"] for row in context.output.rows() if row["source"] == "rehearsal"}) == 40
+
+
+@pytest.mark.parametrize(
+    ("data", "spec", "reason", "words"),
+    [
+        (b"[]", preset("openhermes"), "NothingToTrain", "its files hold no rows: name an older `revision`"),
+        (b"", preset("openhermes"), "NothingToTrain", "its files hold no rows"),
+        (
+            b'[{"instruction": "Say hi.", "output": "Hi."}]',
+            preset("openhermes", count=40),
+            "TooFewRows",
+            "spec.rehearsal.dataset.count: 40 conversations are wanted in the mix, and hf://teknium/openhermes@",
+        ),
+    ],
+)
+def test_a_set_that_cannot_keep_its_count_is_not_sealed(
+    stage: Callable[..., Context], hub: HubServer, data: bytes, spec: RunSpec, reason: str, words: str
+) -> None:
+    hub.repositories["datasets/teknium/openhermes"] = {"openhermes.json": data}
+    error = ending(context := stage("fetch-dataset", spec))
+    assert error.reason == reason
+    assert words in str(error)
+    assert context.output.manifest() is None
