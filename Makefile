@@ -98,6 +98,10 @@ manifests: $(ENVIRONMENT) ## generate the CRD and the schema of the chart's valu
 bench-control: $(ENVIRONMENT) tools ## what one operator costs with 10, 100 and 1,000 live runs: about a quarter of an hour, of an idle machine
 	@$(RUN)/python -m tests.bench.control --runs 10 100 1000
 
+.PHONY: bench-data
+bench-data: $(ENVIRONMENT) ## rows a second and peak memory of mix, filter and select: some hours; ROWS="10000 100000" ends within one
+	@$(RUN)/python -m tests.bench.data --rows $(or $(ROWS),10000 100000 1000000)
+
 .PHONY: e2e
 e2e: $(ENVIRONMENT) tools ## the product on a real cluster, KUBECONFIG's or make cluster's: images, chart, run, faults; about an hour
 	@$(RUN)/pytest tests/e2e/test_quickstart.py tests/e2e/test_gitops.py tests/e2e/test_faults.py tests/e2e/test_bad_input.py -m cluster -n 0 -v -s

@@ -12,11 +12,11 @@ from tests.bench.results import Phase, Result
 SHARED = "the control plane, the player of the pods, this benchmark and the operator share them"
 
 
-def machine() -> str:
-    """Describe where and when it was measured."""
+def machine(shared: str = SHARED) -> str:
+    """Describe where and when it was measured, and what else took part in it."""
     cpu = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d} · {len(os.sched_getaffinity(0))} cores of {cpu[0]}, {memory:.0f} GiB: {SHARED}"
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d} · {len(os.sched_getaffinity(0))} cores of {cpu[0]}, {memory:.0f} GiB: {shared}"
 
 
 def table(results: Sequence[Result]) -> str:

@@ -61,7 +61,7 @@ class Family:
         return ChatTokenizer.load(self.save(folder))
 
 
-def _special(*texts: str) -> list[AddedToken]:
+def special_tokens(*texts: str) -> list[AddedToken]:
     return [AddedToken(text, special=True, normalized=False) for text in texts]
 
 
@@ -98,14 +98,14 @@ def _pieces(controls: list[str], marked_by_normalizer: bool) -> Tokenizer:
     core.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    core.add_special_tokens(_special("<unk>", *controls))
+    core.add_special_tokens(special_tokens("<unk>", *controls))
     return core
 
 
 def llama3() -> Family:
     core = _byte_level()
     core.add_special_tokens(
-        _special("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+        special_tokens("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
     )
     return Family(core, LLAMA3, {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"})
 
@@ -113,7 +113,7 @@ def llama3() -> Family:
 def chatml() -> Family:
     core = _byte_level(WORDS.replace("{1,3}", ""))
     core.normalizer = normalizers.NFC()
-    core.add_special_tokens(_special("<|endoftext|>", "<|im_start|>", "<|im_end|>"))
+    core.add_special_tokens(special_tokens("<|endoftext|>", "<|im_start|>", "<|im_end|>"))
     core.add_tokens([AddedToken(text, special=False, normalized=False) for text in ("<tool_call>", "</tool_call>")])
     return Family(core, CHATML, {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
 
