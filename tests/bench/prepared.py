@@ -71,7 +71,7 @@ class Preparation:
 
     def _select(self, rows: int) -> Mapping[str, Iterable[Row]]:
         ids = list(range(40, 40 + self.shape.answer))
-        made: dict[str, Iterable[Row]] = {"filter": ({"id": _id(n), "source": _id(n), "text": self._asked(n)} for n in range(rows))}
+        made: dict[str, Iterable[Row]] = {"filter": ({"id": _id(n), "text": self._asked(n)} for n in range(rows))}
         for shift, member in enumerate(("base", "peer")):
             made[f"respond-{member}"] = (
                 {
@@ -98,8 +98,8 @@ def _id(number: int) -> str:
 
 
 def _seal(context: Context, stage: str, rows: Iterable[Row]) -> None:
-    artifact, remaining, shards = context.artifact(stage), iter(rows), 0
+    artifact, remaining, shards, count = context.artifact(stage), iter(rows), 0, 0
     while batch := list(islice(remaining, ROWS_PER_SHARD)):
         artifact.commit_shard(shards, batch)
-        shards += 1
-    artifact.seal(shards)
+        shards, count = shards + 1, count + len(batch)
+    artifact.seal(shards, facts={"elicited": count, "characters": 0})

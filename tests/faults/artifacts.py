@@ -14,7 +14,7 @@ from rehearsal.cluster.port import Manifest
 from rehearsal.manifests.pod import TASK_ANNOTATION
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.pipeline.stage import Stage
+from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
 from tests.faults.node import Ended
 
@@ -59,10 +59,10 @@ class Artifacts:
         fingerprint = known[stage.name]
         assert fingerprint == task.fingerprint, "the operator and the worker disagree on a fingerprint"
         if fingerprint not in self.seals:
-            if missing := [name for name in stage.inputs.values() if known[name] not in self.seals]:
+            if missing := [name for name in _read(task, stage) if known[name] not in self.seals]:
                 word = Termination(reason="SealMissing", message=f"{missing[0]} is gone", void=missing[0])
                 return Ended(ExitCode.CORRUPT_INPUT, word)
-            if stage.name == "filter" and task.rounds < self.rounds_needed:
+            if stage.kind is Kind.SELECT and task.rounds < self.rounds_needed:
                 return Ended(ExitCode.DONE, Termination(another_round=task.rounds + 1))
             if self._commits(stage, fingerprint) < shards_of(stage):
                 return None
@@ -108,6 +108,12 @@ def digest_of(text: str) -> str:
 
 def shards_of(stage: Stage) -> int:
     return SHARDS.get(stage.kind, 1)
+
+
+def _read(task: Task, stage: Stage) -> list[str]:
+    """The stages that a stage's program reads: select, every round so far."""
+    later = [other.name for other in stages_of(task.spec, task.rounds) if other.round > 1] if stage.kind is Kind.SELECT else []
+    return [*stage.inputs.values(), *later]
 
 
 @lru_cache(maxsize=4096)

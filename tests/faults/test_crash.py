@@ -55,9 +55,9 @@ async def test_an_operator_killed_after_any_write_of_a_run_and_restarted_when_th
 
 
 @pytest.mark.fault(1)
-async def test_an_operator_killed_while_rounds_of_elicitation_are_added_converges():
+async def test_an_operator_killed_while_rounds_are_added_converges():
     moments = await story(rounds=2)
-    assert moments[-1].status().stage("elicit-2")
+    assert moments[-1].status().stage("elicit2")
     async for world, undisturbed in killed_at_every_write(moments):
         await world.rest()
         await rejoins(world, undisturbed, moments[-1])

@@ -166,7 +166,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def instructions(bench: Bench) -> list[dict[str, Any]]:
     """What the filter stage would have sealed."""
-    rows = [{"id": f"i{number:07d}", "source": f"1-{number:07d}", "text": text} for number, text in enumerate(INSTRUCTIONS)]
+    rows = [{"id": f"1-{number:07d}", "text": text} for number, text in enumerate(INSTRUCTIONS)]
     for stage in (bench.artifact("filter"), replace(bench, spec=a_spec(mode="Justify", maxTokens=16)).artifact("filter")):
         stage.commit_shard(0, rows[:7])
         stage.commit_shard(1, rows[7:])

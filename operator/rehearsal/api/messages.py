@@ -118,9 +118,13 @@ class Termination(ApiModel):
     fingerprint: str | None = Field(None, description="What the stage sealed, or found sealed.")
     manifest_digest: str | None = Field(None, description="SHA-256 of the seal; absent when nothing was sealed.")
     reason: str | None = Field(None, description="Why it failed, CamelCase.")
-    message: str | None = Field(None, max_length=2048, description="Why it failed, one line.")
+    message: str | None = Field(
+        None,
+        max_length=2048,
+        description="Why it failed, what to know of what it sealed, or why it asks for another round: one line.",
+    )
     void: str | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
-    another_round: int | None = Field(None, description="The round of elicitation that filter asks for next.")
+    another_round: int | None = Field(None, description="The round of elicitation that select asks for next.")
     inputs: dict[str, str] = Field(default_factory=dict, description="Preflight: the digest of every external input.")
     sealed: dict[str, str] = Field(default_factory=dict, description="Preflight: stage -> digest of the seal it found.")
     rows: int | None = Field(None, description="Rows of the stage's output.")

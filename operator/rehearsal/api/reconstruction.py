@@ -54,7 +54,9 @@ class Filters(SpecModel):
     )
     length: Length = Field(default_factory=Length, description="Bounds on an instruction's length.")
     max_refused: Fraction = Field(
-        0.5, description="Share of refused rows above which the run fails: the model or template is wrong."
+        0.5,
+        description="Share of refused rows above which the run fails: of a round's instructions, for the model or template is wrong; "
+        "and of accepted instructions that became no conversation, for what is left would be bent.",
     )
 
 
@@ -159,6 +161,11 @@ class Reconstructed(SpecModel):
 
     rules = (
         Rule(
+            "sampling.maxTokens must be more than filters.length.min: an instruction and the token that ends it",
+            cel="self.sampling.maxTokens > self.filters.length.min",
+            holds=lambda made: made.sampling.max_tokens > made.filters.length.min,
+        ),
+        Rule(
             "judging.judges must name members of the committee",
             cel="self.judging.judges.all(judge, self.committee.members.exists(member, member.name == judge))",
             holds=lambda made: {*made.judging.judges} <= {member.name for member in made.committee.members},
@@ -174,7 +181,12 @@ class Reconstructed(SpecModel):
         ),
     )
 
-    count: int = Field(100_000, ge=1, le=10_000_000, description="Instructions to accept (N).")
+    count: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Conversations to select (N): instructions with a whole answer that can be trained on.",
+    )
     pre_query: PreQuery = Field(default_factory=PreQuery, description="What precedes the user's words in the chat template.")
     sampling: Sampling = Field(default_factory=Sampling, description="How instructions are drawn.")
     filters: Filters = Field(default_factory=Filters, description="What makes an elicited instruction unfit.")

@@ -73,13 +73,16 @@ class StageStatus(ApiModel):
     """One stage, as last observed."""
 
     name: str = Field(max_length=64, description="The stage, by its name in the stage table.")
+    kind: str = Field("", max_length=16, description="The program that carries it out.")
     state: State = Field(State.PENDING, description="Where it stands.")
     fingerprint: Digest | None = Field(None, description="Identity of its output: a digest of all that determines it.")
     parts: dict[str, Short] = Field(
         default_factory=dict, max_length=128, description="Short digests of what the fingerprint is made of, by input."
     )
     reason: str = Field("", max_length=512, description="Why it ran, or was reused.")
-    message: str = Field("", max_length=1024, description="Why it waits or failed, one line.")
+    message: str = Field(
+        "", max_length=1024, description="Why it waits or failed, one line. Once done: what to know of its output."
+    )
     exit_code: int | None = Field(None, description="Of the worker, where the stage failed.")
     sealed: Seal | None = Field(None, description="The seal of its output, once there is one.")
     output: str = Field("", max_length=256, description="Where the output lies, relative to the store's root.")
@@ -116,6 +119,31 @@ class RunUsage(ApiModel):
     completion_tokens: int = Field(0, description="Tokens written by them.")
 
 
+class Funnel(ApiModel):
+    """What became of the instructions of a run that reconstructs, step by step, and what its losses did to lengths.
+
+    Lengths are medians, in characters. A loss that bends the set shows as a difference between all and kept.
+    """
+
+    rounds: int = Field(description="Rounds of elicitation that it took.")
+    elicited: int = Field(description="Instructions elicited.")
+    accepted: int = Field(description="Of them, let through by the filters.")
+    considered: int = Field(description="Of them, looked at until enough conversations were whole.")
+    answered: int = Field(description="Of them, with at least one whole answer.")
+    judged: int = Field(description="Of them, with an answer that got enough verdicts.")
+    kept: int = Field(
+        description="Of them, encodable and at most `training.sequenceLength` tokens long: the conversations selected."
+    )
+    mixed: int | None = Field(None, description="Of them, in the mix.")
+    answers: int = Field(description="Answers to the instructions that were looked at.")
+    answers_cut_off: int = Field(description="Of them, cut off at their most tokens.")
+    lost: dict[str, int] = Field(default_factory=dict, max_length=64, description="Instructions lost on the way, by reason.")
+    instruction_length: int = Field(description="Of the instructions looked at.")
+    instruction_length_kept: int = Field(description="Of those kept.")
+    answer_length: int = Field(description="Of all answers to them.")
+    answer_length_kept: int = Field(description="Of those kept.")
+
+
 class RunResult(ApiModel):
     """What a complete run leaves in its store, relative to the store's root, and the figures of its report."""
 
@@ -140,16 +168,17 @@ class RunStatus(ApiModel):
     )
     inputs_key: str = Field("", max_length=128, description="The generation and request that preflight answered for.")
     found: dict[str, Digest] = Field(
-        default_factory=dict, max_length=64, description="Seals that preflight found: stage -> digest of the seal."
+        default_factory=dict, max_length=128, description="Seals that preflight found: stage -> digest of the seal."
     )
     rounds: int = Field(1, description="Rounds of elicitation.")
     stages: Annotated[list[StageStatus], Unique("name")] = Field(
-        default_factory=list, max_length=64, description="Every stage, in the order of the stage table."
+        default_factory=list, max_length=128, description="Every stage, in the order of the stage table."
     )
     progress: int = Field(0, ge=0, le=100, description="Percent of stages' work done.")
     progress_at: Time | None = Field(None, description="When figures were last written.")
     eta: Time | None = Field(None, description="When the run would be complete at the pace so far.")
     remaining: str = Field("", max_length=16, description="The time until then, in words.")
+    funnel: Funnel | None = Field(None, description="Set once a Job of this run has selected.")
     result: RunResult | None = Field(None, description="What the run left.")
     usage: RunUsage = Field(default_factory=RunUsage, description="What the run has consumed.")
     folded: Annotated[list[Short], Unique()] = Field(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
-from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.api.status import Funnel, RunStatus, StageStatus, State
 from rehearsal.console.live import clock
 from rehearsal.console.session import recorded
 from rehearsal.pipeline.stage import Kind
@@ -46,9 +46,19 @@ def summary(name: str, before: RunStatus | None, status: RunStatus, page: Path) 
         lines += [f"In the store already, by fingerprint: {', '.join(there)}."] if there else []
     else:
         lines = [f"{name}: nothing to do. The store holds the sealed result of every stage of this spec and these inputs."]
+    if funnel := status.funnel:
+        lines.append(f"Instructions: {_steps(funnel)}.")
+    lines += [f"{stage.name}: {stage.message}" for stage in stages if stage.message]
     report = status.stage(Kind.REPORT)
     lines += [f"  {fact:16} {value}" for fact, value in (report.facts if report else {}).items()]
     return "\n".join([*lines, f"Report: {page}"])
+
+
+def _steps(funnel: Funnel) -> str:
+    """What is left after each step, from elicited to mixed."""
+    steps = ("elicited", "accepted", "considered", "answered", "judged", "kept", "mixed")
+    counts = {step: getattr(funnel, step) for step in steps}
+    return ", ".join(f"{count:,} {step}" for step, count in counts.items() if count is not None)
 
 
 def plan_table(status: RunStatus) -> Table:

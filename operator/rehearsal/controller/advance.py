@@ -8,6 +8,7 @@ from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, hold, ledger, share
+from rehearsal.controller.funnel import funnel
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
 from rehearsal.manifests.execution import execution_digest, others, supplies_digest
@@ -53,7 +54,8 @@ def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, 
         return status, ()
     before = status.stage(PREFLIGHT.name)
     why = "the spec is new or changed, or a new look was asked for" if before else "first look at the spec"
-    entry = before if before and before.fingerprint == key else StageStatus(name=PREFLIGHT.name, fingerprint=key, reason=why)
+    new = StageStatus(name=PREFLIGHT.name, kind=PREFLIGHT.kind, fingerprint=key, reason=why)
+    entry = before if before and before.fingerprint == key else new
     job = world.job(PREFLIGHT.name, key, entry.attempt)
     entry = ledger.seen(entry, job)
     status = put(status, entry)
@@ -71,7 +73,7 @@ def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, 
 
 
 def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
-    """Bring every stage's entry up to what was observed; where filter asked for another round of elicitation, add it."""
+    """Bring every stage's entry up to what was observed; where select asked for another round, add its stages."""
     stages = stages_of(world.spec, status.rounds)
     world = replace(world, stages=stages, known=fingerprints(stages, status.inputs))
     entries, rounds = [], status.rounds
@@ -83,19 +85,26 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
             entry = entry.model_copy(update={"message": words})
         if entry.sealed is None:
             rounds = max(rounds, _asked(world, stage))
-            entry = ledger.again(entry) if job and _another_round(job) else entry
+            entry = _for_another_round(entry, job) if job and _another_round(job) else entry
         entries.append(entry)
     looked = [stage for stage in status.stages if stage.name == PREFLIGHT.name]
     more = rounds > status.rounds
     status = status.model_copy(update={"stages": looked + entries, "rounds": rounds})
     if more:
         return advance(world, status)
-    return world, ledger.void(status, world.jobs)
+    status = ledger.void(status, world.jobs)
+    return world, status.model_copy(update={"funnel": funnel(status)})
 
 
 def _asked(world: World, stage: Stage) -> int:
-    """Return the most rounds of elicitation that a Job of this stage asked for, an earlier generation's Job too."""
+    """Return the most rounds that a Job of this stage asked for, an earlier generation's Job too."""
     return max((_another_round(job) for job in world.jobs if job.fingerprint == world.known[stage.name]), default=0)
+
+
+def _for_another_round(entry: StageStatus, job: JobView) -> StageStatus:
+    """Return the entry of a stage that runs again once another round is sealed; its reason is why that round is needed."""
+    words = job.termination.message if job.termination else None
+    return ledger.again(entry).model_copy(update={"reason": words[:512]} if words else {})
 
 
 def _another_round(job: JobView) -> int:
@@ -118,6 +127,7 @@ def _new_entry(world: World, status: RunStatus, stage: Stage, before: StageStatu
     attempts = [job.attempt + 1 for job in world.jobs if job.fingerprint == fingerprint and job.state is JobState.FAILED]
     return StageStatus(
         name=stage.name,
+        kind=stage.kind,
         fingerprint=fingerprint,
         parts=made_of,
         reason=changed(before.parts, made_of) if before and before.parts else "not done before",
@@ -194,9 +204,9 @@ def _order(world: World, status: RunStatus, stage: Stage, attempt: int) -> Order
 
 
 def _reads(world: World, stage: Stage) -> tuple[str, ...]:
-    """The stages that must be sealed first: what is read, and for filter every round of elicitation so far."""
-    rounds = tuple(other.name for other in world.stages if other.kind is Kind.ELICIT) if stage.kind is Kind.FILTER else ()
-    return (*stage.inputs.values(), *rounds)
+    """The stages that must be sealed first: what is read, and for select every round so far."""
+    later = tuple(other.name for other in world.stages if other.round > 1) if stage.kind is Kind.SELECT else ()
+    return (*stage.inputs.values(), *later)
 
 
 def outdated(world: World) -> tuple[JobView, ...]:

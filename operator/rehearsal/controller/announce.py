@@ -29,7 +29,8 @@ def _tellings(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
         if earlier and (earlier.state, earlier.fingerprint) == (stage.state, stage.fingerprint):
             continue
         if stage.state is State.SUCCEEDED and stage.sealed:
-            yield "Normal", "StageSucceeded", f"{stage.name} is done" + (f", {stage.rows} rows" if stage.rows else "")
+            rows, words = f", {stage.rows} rows" if stage.rows else "", f"; {stage.message}" if stage.message else ""
+            yield "Warning" if words else "Normal", "StageSucceeded", f"{stage.name} is done{rows}{words}"
         elif stage.state is State.FAILED:
             yield "Warning", "StageFailed", f"{stage.name}: {stage.message}"
     reused = [s.name for s in after.stages if s.state is State.REUSED and not _was_reused(before, s.name, s.fingerprint)]

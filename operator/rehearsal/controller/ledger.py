@@ -83,7 +83,7 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
             "gpu_seconds": _gpu_seconds(job),
             "done": total,
             "total": total,
-            "message": "",
+            "message": (word.message or "")[:1024],
         }
     )
 
@@ -107,7 +107,7 @@ def why_failed(job: JobView) -> str:
 
 def again(entry: StageStatus) -> StageStatus:
     """Return the entry ready for its next attempt: nothing of the last one but its number is kept."""
-    kept = {name: getattr(entry, name) for name in ("name", "fingerprint", "parts", "reason", "output")}
+    kept = {name: getattr(entry, name) for name in ("name", "kind", "fingerprint", "parts", "reason", "output")}
     return StageStatus(**kept, attempt=entry.attempt + 1)
 
 

@@ -98,7 +98,7 @@ class Metrics:
                 self._ended(stage)
 
     def _ended(self, stage: StageStatus) -> None:
-        kind = stage.name.partition("-")[0]
+        kind = stage.kind
         self._stages.labels(kind, stage.state).inc()
         if stage.state is State.REUSED:
             return

@@ -71,7 +71,7 @@ def _seconds_left(status: RunStatus) -> float | None:
 
 
 def _weight(stage: StageStatus) -> int:
-    return WEIGHTS.get(stage.name.partition("-")[0], 1)
+    return WEIGHTS.get(stage.kind, 1)
 
 
 def _open_share(stage: StageStatus) -> float:

@@ -5,9 +5,10 @@ Not covered: loops longer than one token ("ab ab ab …"), and text that is flue
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from rehearsal.api.messages import TooManyRefused
 from rehearsal.api.reconstruction import Filters
@@ -53,26 +54,26 @@ def unfit(output: Output, control_ids: frozenset[int]) -> Reason | None:
 
 
 class Intake:
-    """Takes elicited instructions in order until `wanted` are accepted, and counts the others by reason."""
+    """Takes the fit ones of a round's elicited instructions, in order, and counts the others by reason.
 
-    def __init__(self, wanted: int, filters: Filters, control_ids: frozenset[int]) -> None:
-        self.wanted = wanted
+    `characters`: the length of all that were looked at, together. `earlier` are the texts that earlier rounds accepted: where
+    duplicates are dropped, they are the originals of this round's.
+    """
+
+    def __init__(self, filters: Filters, control_ids: frozenset[int], earlier: Iterable[str] = ()) -> None:
         self.accepted = 0
-        self.refused: Counter[Reason] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.characters = 0
         self._filters = filters
         self._control_ids = control_ids
-        self._seen: set[bytes] = set()
-
-    @property
-    def full(self) -> bool:
-        """Whether as many as wanted are accepted; what follows is not looked at."""
-        return self.accepted >= self.wanted
+        self._seen = {_digest(text) for text in earlier}
 
     def accepts(self, output: Output) -> bool:
         """Look at the next output; count it as accepted or refused."""
+        self.characters += len(output.text)
         reason = self._refusal(output)
         if reason:
-            self.refused[reason] += 1
+            self.refused[str(reason)] += 1
         else:
             self.accepted += 1
         return reason is None
@@ -101,19 +102,24 @@ class Intake:
         if len(output.token_ids) > length.max:
             return Reason.TOO_LONG
         if self._filters.exact_duplicates:
-            # A digest a row: ten million instructions would not fit in memory.
-            text = hashlib.sha256(output.text.encode("utf-8", "surrogatepass")).digest()
+            text = _digest(output.text)
             if text in self._seen:
                 return Reason.DUPLICATE
             self._seen.add(text)
         return None
 
 
+def _digest(text: str) -> bytes:
+    """Return 16 bytes that stand for a text: ten million instructions would not fit in memory."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def _degenerate(output: Output) -> bool:
     text = output.text.strip()
     if not text:
         return True
-    if len(text) >= SYMBOLS and len(set(text)) == 1 and not text.isalnum():
+    if len(text) >= SYMBOLS and not text[0].isalnum() and all(symbol == text[0] for symbol in text):
         return True
     # The first token of a repetition may differ: it lacks the leading space.
-    return len(output.token_ids) >= REPEATS and len(set(output.token_ids[1:])) == 1
+    ids = output.token_ids
+    return len(ids) >= REPEATS and all(id_ == ids[1] for id_ in islice(ids, 2, None))

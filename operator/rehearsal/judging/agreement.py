@@ -5,11 +5,9 @@ every figure here would be bent.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import fsum
-from statistics import fmean
+from dataclasses import dataclass, field
 
-from rehearsal.judging.jury import Fit, Scores, candidates
+from rehearsal.judging.jury import EVENLY, STEPS_PER_POINT, Fit, Scores, candidates, exact
 
 
 @dataclass(frozen=True)
@@ -41,48 +39,89 @@ def units(fit: Fit, verdicts: Sequence[Scores]) -> Iterator[Unit]:
         yield Unit(member, tuple(by_judge[member][sample] for by_judge in verdicts))
 
 
-def krippendorff_alpha(judged: Sequence[Unit]) -> float | None:
-    """Return Krippendorff's alpha with the interval metric, (a - b)^2, missing scores left out.
+class Agreement:
+    """What the judges' scores say of one another, over units that are added one by one and not kept.
 
-    1 is full agreement, 0 what chance would give. None where it is not defined: no unit has two scores, or
-    every score is the same. Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, D and E.
+    Sums are of exact scores, so the order in which units are added makes no difference. `judges` holds the judges' member indices,
+    in the order of the scores.
     """
-    paired = [given for unit in judged if len(given := _given(unit)) > 1]
-    everything = [score for given in paired for score in given]
-    if len(set(everything)) < 2:
-        return None
-    expected = _spread(everything)
-    observed = fsum(_spread(given) / (len(given) - 1) for given in paired)
-    return 1 - (len(everything) - 1) * observed / expected
+
+    def __init__(self, judges: Sequence[int]) -> None:
+        self.units = 0
+        self._pairable = _Sums()
+        self._observed = 0  # times EVENLY
+        self._judges = [_Judge(member) for member in judges]
+
+    def add(self, unit: Unit) -> None:
+        """Take one candidate's scores."""
+        given = {judge: exact(score) for judge, score in enumerate(unit.scores) if score is not None}
+        self.units += 1
+        if len(given) > 1:
+            own = _Sums()
+            for score in given.values():
+                own.add(score)
+                self._pairable.add(score)
+            self._observed += own.spread * EVENLY // (len(given) - 1)
+        for judge, score in given.items():
+            self._judges[judge].add(score, sum(given.values()) - score, len(given) - 1, unit.member)
+
+    def alpha(self) -> float | None:
+        """Return Krippendorff's alpha with the interval metric, (a - b)^2, missing scores left out.
+
+        1 is full agreement, 0 what chance would give. None where it is not defined: no unit has two scores, or
+        every score is the same. Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, D and E.
+        """
+        expected = self._pairable.spread
+        return 1 - (self._pairable.count - 1) * self._observed / (EVENLY * expected) if expected else None
+
+    def leanings(self) -> tuple[Leaning, ...]:
+        """Return each judge's leaning."""
+        return tuple(judge.leaning(self.units) for judge in self._judges)
 
 
-def leanings(judged: Sequence[Unit], judges: Sequence[int]) -> tuple[Leaning, ...]:
-    """Return each judge's leaning; `judges` holds their member indices, in the order of the scores."""
-    return tuple(_leaning(judged, judge, member) for judge, member in enumerate(judges))
+@dataclass
+class _Sums:
+    count: int = 0
+    total: int = 0
+    squares: int = 0
+
+    def add(self, score: int) -> None:
+        self.count += 1
+        self.total += score
+        self.squares += score * score
+
+    @property
+    def spread(self) -> int:
+        """Sum of squared differences over all ordered pairs: 2 n times the squared deviations from the mean."""
+        return 2 * (self.count * self.squares - self.total * self.total)
 
 
-def _given(unit: Unit) -> list[float]:
-    return [score for score in unit.scores if score is not None]
+@dataclass
+class _Judge:
+    """Sums of one judge's scores, and of their differences to the mean of the others', times EVENLY: on its own answers and on others'."""
+
+    member: int
+    scores: _Sums = field(default_factory=_Sums)
+    own: _Sums = field(default_factory=_Sums)
+    foreign: _Sums = field(default_factory=_Sums)
+
+    def add(self, score: int, others: int, company: int, member: int) -> None:
+        self.scores.add(score)
+        if company:
+            (self.own if member == self.member else self.foreign).add((score * company - others) * EVENLY // company)
+
+    def leaning(self, units: int) -> Leaning:
+        own, foreign = _mean(self.own, EVENLY), _mean(self.foreign, EVENLY)
+        both = _Sums(self.own.count + self.foreign.count, self.own.total + self.foreign.total)
+        return Leaning(
+            verdicts=self.scores.count,
+            abstained=units - self.scores.count,
+            mean=_mean(self.scores),
+            bias=_mean(both, EVENLY),
+            self_preference=None if own is None or foreign is None else own - foreign,
+        )
 
 
-def _spread(scores: Sequence[float]) -> float:
-    """Sum of squared differences over all ordered pairs: 2 n times the squared deviations from the mean."""
-    mean = fmean(scores)
-    return 2 * len(scores) * fsum((score - mean) ** 2 for score in scores)
-
-
-def _leaning(judged: Sequence[Unit], judge: int, member: int) -> Leaning:
-    own: list[float] = []
-    foreign: list[float] = []
-    scores = [score for unit in judged if (score := unit.scores[judge]) is not None]
-    for unit in judged:
-        others = [s for j, s in enumerate(unit.scores) if j != judge and s is not None]
-        if (score := unit.scores[judge]) is not None and others:
-            (own if unit.member == member else foreign).append(score - fmean(others))
-    return Leaning(
-        verdicts=len(scores),
-        abstained=len(judged) - len(scores),
-        mean=fmean(scores) if scores else None,
-        bias=fmean(own + foreign) if own or foreign else None,
-        self_preference=fmean(own) - fmean(foreign) if own and foreign else None,
-    )
+def _mean(sums: _Sums, times: int = 1) -> float | None:
+    """Return the mean in points of the scale, or None of nothing."""
+    return sums.total / (sums.count * times * STEPS_PER_POINT) if sums.count else None

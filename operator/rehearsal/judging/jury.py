@@ -1,19 +1,24 @@
 """The jury over one instruction: which verdicts count for which candidate, in exact arithmetic.
 
 Scores lie between 1 and 5. They are taken to the nearest thousandth of a point, less than an engine in bfloat16
-reproduces, and are fractions from there on: equal means are equal, whatever the order of addition.
+reproduces, and are whole numbers from there on: equal means are equal, whatever the order of addition.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from math import lcm
 from typing import NamedTuple
 
 from rehearsal.api.reconstruction import Member, Reconstructed, SelfJudging
 
-LOWEST, HIGHEST = Fraction(1), Fraction(5)
-"""Ends of the rubric's scale."""
 STEPS_PER_POINT = 1000
+"""An exact score is a number of thousandths of a point."""
+LOWEST, HIGHEST = 1 * STEPS_PER_POINT, 5 * STEPS_PER_POINT
+"""Ends of the rubric's scale."""
+MOST_JUDGES = 6
+"""A committee has no more members."""
+EVENLY = lcm(*range(1, MOST_JUDGES + 1))
+"""What any number of judges divides: a mean of exact scores, times this, is a whole number."""
 
 Scores = Sequence[Sequence[float | None]]
 """One judge's scores, [member][sample]; None where it was not asked or abstained."""
@@ -52,8 +57,8 @@ class Jury:
         """Whether this judge's verdict on the candidate counts: on its own answers only if the run includes them."""
         return self.self_judging is SelfJudging.INCLUDE or self.judges[judge] != candidate.member
 
-    def scores(self, candidate: Candidate, verdicts: Sequence[Scores]) -> list[Fraction]:
-        """Return the scores that count for a candidate, one for each judge that gave one."""
+    def scores(self, candidate: Candidate, verdicts: Sequence[Scores]) -> list[int]:
+        """Return the exact scores that count for a candidate, one for each judge that gave one."""
         given = (by_judge[candidate.member][candidate.sample] for j, by_judge in enumerate(verdicts) if self.counts(j, candidate))
         return [exact(score) for score in given if score is not None]
 
@@ -66,9 +71,9 @@ class Jury:
         return candidate.member == self.base, -candidate.member, -candidate.sample
 
 
-def exact(score: float) -> Fraction:
-    """Return a score to the nearest thousandth."""
-    return Fraction(round(score * STEPS_PER_POINT), STEPS_PER_POINT)
+def exact(score: float) -> int:
+    """Return a score in thousandths of a point, to the nearest."""
+    return round(score * STEPS_PER_POINT)
 
 
 def candidates(fit: Fit) -> Iterator[Candidate]:

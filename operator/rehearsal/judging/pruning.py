@@ -6,7 +6,6 @@ is not known, so agreement between judges, and ties, are measured on an audit sa
 
 import hashlib
 from collections.abc import Sequence
-from fractions import Fraction
 
 from rehearsal.judging.jury import HIGHEST, LOWEST, Candidate, Fit, Jury, Scores, candidates
 from rehearsal.judging.selection import Key, key
@@ -45,11 +44,11 @@ def outstanding(jury: Jury, judge: int, earlier: Sequence[Scores], fit: Fit) -> 
     ]
 
 
-def _may_win(jury: Jury, candidate: Candidate, scores: list[Fraction], remaining: int, bound: Key | None) -> bool:
+def _may_win(jury: Jury, candidate: Candidate, scores: list[int], remaining: int, bound: Key | None) -> bool:
     if len(scores) + remaining < jury.min_judges:
         return False
     return bound is None or key(jury, candidate, [*scores, *[HIGHEST] * remaining]) >= bound
 
 
-def _worst(jury: Jury, candidate: Candidate, scores: list[Fraction], remaining: int) -> Key:
+def _worst(jury: Jury, candidate: Candidate, scores: list[int], remaining: int) -> Key:
     return key(jury, candidate, [*scores, *[LOWEST] * remaining])

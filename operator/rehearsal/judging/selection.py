@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 
-from rehearsal.judging.jury import Candidate, Fit, Jury, Scores, candidates
+from rehearsal.judging.jury import EVENLY, STEPS_PER_POINT, Candidate, Fit, Jury, Scores, candidates
 
-Key = tuple[Fraction, Fraction, bool, int, int]
-"""What candidates are compared by, greatest first: mean, minimum, then `Jury.rank`. No two candidates share one."""
+Key = tuple[int, int, bool, int, int]
+"""What candidates are compared by, greatest first: mean times `EVENLY`, minimum, then `Jury.rank`. No two candidates share one."""
 
 
 class Rule(StrEnum):
@@ -37,9 +36,9 @@ class Selected:
     decided_by: Rule
 
 
-def key(jury: Jury, candidate: Candidate, scores: Sequence[Fraction]) -> Key:
-    """Return what the candidate is compared by; it has at least one score."""
-    return (sum(scores, Fraction(0)) / len(scores), min(scores), *jury.rank(candidate))
+def key(jury: Jury, candidate: Candidate, scores: Sequence[int]) -> Key:
+    """Return what the candidate is compared by; it has at least one exact score."""
+    return (sum(scores) * EVENLY // len(scores), min(scores), *jury.rank(candidate))
 
 
 def select(jury: Jury, verdicts: Sequence[Scores], fit: Fit) -> Selected | None:
@@ -61,4 +60,5 @@ def select(jury: Jury, verdicts: Sequence[Scores], fit: Fit) -> Selected | None:
     if len(ranked) > 1:
         runner_up = key(jury, ranked[1], scored[ranked[1]])
         decided_by = next(rule for rule, a, b in zip(_RULES, won, runner_up, strict=True) if a != b)
-    return Selected(best.member, best.sample, float(mean), float(minimum), len(scored[best]), decided_by)
+    points = mean / (EVENLY * STEPS_PER_POINT), minimum / STEPS_PER_POINT
+    return Selected(best.member, best.sample, *points, len(scored[best]), decided_by)

@@ -6,6 +6,7 @@ A field that nobody listed counts. `tests/unit/pipeline/test_every_field.py` hol
 from collections.abc import Collection, Mapping
 
 from rehearsal.api.model import ApiModel
+from rehearsal.api.reconstruction import Filters
 from rehearsal.api.run import Categories, Dataset, Domain, Evaluation, EvaluationTask, RunSpec, Training
 from rehearsal.api.serving import Model, Serving
 
@@ -38,6 +39,7 @@ KNOBS: Knobs = {
         "checkpoint_minutes": "How much an interruption loses; a resumed run ends with the same loss.",
         "gradient_checkpointing": "Activations are computed again instead of kept.",
     },
+    Filters: {"max_refused": "A bound on what may be lost: it fails a run and changes no row."},
     Evaluation: {"max_forgetting": "A bound on the result, not a way to it."},
 }
 """What of a spec does not change what any stage computes, and why."""

@@ -8,7 +8,7 @@ from rehearsal.api.reconstruction import Endpoint
 from rehearsal.api.serving import Serving
 
 MAX_ROUNDS = 4
-"""Rounds of elicitation before a run that stays short of instructions fails."""
+"""Rounds of elicitation before a run that stays short of whole conversations fails."""
 ROWS_PER_SHARD = 500
 """The most rows that a shard holds: some minutes of a 70B model's work."""
 SHARDS_PER_STAGE = 20
@@ -31,7 +31,9 @@ class Kind(StrEnum):
     REPORT = "report"
 
 
-VERSIONS: Mapping[Kind, int] = {**dict.fromkeys(Kind, 1), Kind.MIX: 2}
+VERSIONS: Mapping[Kind, int] = dict.fromkeys(Kind, 1) | dict.fromkeys(
+    (Kind.ELICIT, Kind.FILTER, Kind.SELECT, Kind.MIX, Kind.REPORT), 2
+)
 """Bumped by hand when a program's output changes meaning; enters the fingerprint."""
 
 ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})
@@ -42,8 +44,8 @@ ENGINE_KINDS = frozenset({Kind.ELICIT, Kind.RESPOND, Kind.JUDGE, Kind.EVALUATE})
 class Stage:
     """One stage. `external` and `inputs` map a label (part of the fingerprint) to an external input or a stage.
 
-    A stage that talks to a model has a `serving` (its pods run vLLM) or an `endpoint` (the platform's service answers). `nodes`: pods
-    that carry it out together, and fail together.
+    A stage that talks to a model has a `serving` (its pods run vLLM) or an `endpoint` (the platform's service answers). `round`: the
+    round of elicitation that it belongs to; what belongs to none has 1. `nodes`: pods that carry it out together, and fail together.
     """
 
     name: str

@@ -95,7 +95,5 @@ def _report(spec: RunSpec, stages: list[Stage]) -> Stage:
         kind=Kind.REPORT,
         fields=fields_of(categories, "categories") if categories else {},
         external={"categories": "categories"} if categories else {},
-        inputs={
-            stage.name: stage.name for stage in stages if stage.kind is not Kind.FETCH and not stage.name.startswith("elicit-")
-        },
+        inputs={stage.name: stage.name for stage in stages if stage.kind is not Kind.FETCH and stage.round == 1},
     )

@@ -5,7 +5,7 @@ Patterns are the user's own regular expressions; one that backtracks without end
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -68,6 +68,11 @@ def shares_of(counts: Counter[str | None], categories: Sequence[Category]) -> Sh
 def classify(instruction: str, categories: Sequence[Category]) -> str | None:
     """Return the name of the first category whose pattern is found in the instruction."""
     return next((category.name for category in categories if category.pattern.search(instruction)), None)
+
+
+def kinds_of(instructions: Iterable[str], categories: Sequence[Category]) -> Counter[str | None]:
+    """Return how many instructions are of each category; None counts those of no category."""
+    return Counter(classify(text, categories) for text in instructions)
 
 
 def share_of(count: int, total: int) -> Share:

@@ -57,6 +57,43 @@ class Elicitation(ApiModel):
     unmatched: list[str] = Field(default_factory=list, description="The first few instructions of no category, cut short.")
 
 
+class Step(ApiModel):
+    """Instructions that are left after a step on the way to the mix, and by reason those that it lost."""
+
+    name: str = Field(description="elicited, accepted, considered, answered, judged, kept or mixed.")
+    rows: int
+    lost: dict[str, int] = Field(default_factory=dict)
+
+
+class Lengths(ApiModel):
+    """How long texts are, in characters. A text that was cut off counts as long as it came to be."""
+
+    of: str = Field(description="instructions or answers.")
+    which: str = Field(description="elicited, accepted or all, whole, kept.")
+    mean: float
+    median: int | None = None
+
+
+class KindShift(ApiModel):
+    """How often a kind of instruction is among the accepted ones, and among those whose conversation was kept."""
+
+    name: str
+    accepted: Share
+    kept: Share
+
+
+class Funnel(ApiModel):
+    """What became of the instructions, and how far what was lost bends lengths and kinds."""
+
+    rounds: int = Field(description="Rounds of elicitation that it took.")
+    steps: list[Step]
+    answers: int
+    answers_cut_off: int = Field(description="Of them, cut off at the most tokens they may have.")
+    lengths: list[Lengths]
+    kinds: list[KindShift] = Field(default_factory=list, description="Where the run names categories.")
+    warning: str = Field("", description="What was lost and which fields would lose less, where it is more than a twentieth.")
+
+
 class Example(ApiModel):
     """A chosen answer, cut short. Written by a model: to be escaped wherever it is shown."""
 
@@ -120,6 +157,7 @@ class ReportData(ApiModel):
     stages: list[StageFigures]
     elicitation: Elicitation | None = None
     judging: Judging | None = None
+    funnel: Funnel | None = None
     mixture: dict[str, Fact] = Field(default_factory=dict, description="The facts that `mix` sealed.")
     training: dict[str, Fact] = Field(default_factory=dict, description="The facts that `train` sealed.")
     evaluation: Evaluation | None = None

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from rehearsal.report.comparison import ScoreLine, ShareLine, reconstructing, score_lines, share_lines
-from rehearsal.report.contents import ReportData
-from rehearsal.report.wording import NOTHING, p_value, percent, percents, points
+from rehearsal.report.contents import Funnel, ReportData
+from rehearsal.report.wording import NOTHING, number, p_value, percent, percents, points, words
 
 SCORES = ("task", "role", "model", "score", "95 % interval", "1→0", "0→1", "p", "forgotten")
 
@@ -26,6 +26,8 @@ def comparison_table(reports: Mapping[str, ReportData]) -> str:
         parts.append(
             "\n".join(f"biggest gap between elicited and true share, {name}: {gap:.1f} points" for name, gap in gaps.items())
         )
+    if funnels := {name: report.funnel for name, report in reports.items() if report.funnel}:
+        parts.append(_funnels(funnels))
     return "\n\n".join(parts) or "These runs were neither evaluated nor their instructions classified."
 
 
@@ -40,6 +42,20 @@ def _score(line: ScoreLine, start: bool) -> list[str]:
 def _share(line: ShareLine) -> list[str]:
     cells = [(percent(share.share), percents(share.interval)) if share else (NOTHING, "") for share in line.elicited]
     return [line.category, percent(line.truth), *(cell for pair in cells for cell in pair)]
+
+
+def _funnels(funnels: Mapping[str, Funnel]) -> str:
+    """Lay out what is left after each step, run beside run; below it why the others were lost, and what is bent."""
+    first = next(iter(funnels.values()))
+    rows = [[step.name, *(number(funnel.steps[i].rows) for funnel in funnels.values())] for i, step in enumerate(first.steps)]
+    lines = [_table(["instructions", *funnels], rows, text=1)]
+    for name, funnel in funnels.items():
+        lost = [f"{words(reason)} {number(rows)}" for step in funnel.steps for reason, rows in step.lost.items()]
+        lines.append(f"lost, {name}: {', '.join(lost) or 'nothing'}")
+        lengths = [f"{length.of} {length.which} {number(length.mean)}" for length in funnel.lengths]
+        lines.append(f"mean characters, {name}: {', '.join(lengths)}")
+        lines += [f"warning, {name}: {funnel.warning}"] if funnel.warning else []
+    return "\n".join(lines)
 
 
 def _gap(report: ReportData) -> float | None:

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> Termination | None:
     if outcome is None or isinstance(outcome, Termination):
         return outcome
     if outcome.manifest is None:
-        return Termination(usage=outcome.usage, another_round=outcome.another_round)
+        return Termination(usage=outcome.usage, another_round=outcome.another_round, message=outcome.warning[:2048] or None)
     return Termination(
         fingerprint=task.fingerprint,
         manifest_digest=outcome.manifest.digest,
@@ -68,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> Termination | None:
         refused=outcome.manifest.refused,
         facts=outcome.manifest.facts,
         usage=outcome.usage,
+        message=outcome.warning[:2048] or None,
     )
 
 
@@ -99,10 +100,17 @@ def _write(path: Path, termination: Termination) -> None:
 
 
 def encoded(termination: Termination) -> bytes:
-    """Return the message in at most 4,096 bytes: figures go first, then the end of the text; what is left is whole JSON."""
+    """Return the message in at most 4,096 bytes: what is left is whole JSON.
+
+    Figures go first, then the last of the seals that preflight found (the Job of such a stage finds it again), then the end of the text.
+    """
     data = _json(termination)
     if len(data) > TERMINATION_BYTES:
         termination = termination.model_copy(update={"refused": {}, "facts": {}})
+        data = _json(termination)
+    while len(data) > TERMINATION_BYTES and termination.sealed:
+        kept = list(termination.sealed.items())[:-1]
+        termination = termination.model_copy(update={"sealed": dict(kept)})
         data = _json(termination)
     while len(data) > TERMINATION_BYTES and termination.message:
         termination = termination.model_copy(update={"message": termination.message[: len(termination.message) * 3 // 4]})

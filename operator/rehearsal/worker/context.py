@@ -17,7 +17,7 @@ from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.pipeline.stage import ROWS_PER_SHARD, Stage
+from rehearsal.pipeline.stage import MAX_ROUNDS, ROWS_PER_SHARD, Stage
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact, Manifest
 from rehearsal.store.objects import Objects
@@ -25,11 +25,12 @@ from rehearsal.store.objects import Objects
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage program returns: the seal it made or found; or, of filter, the round of elicitation it needs next."""
+    """What a stage program returns: the seal it made or found, and what a person should know of it; or the round that select needs next."""
 
     manifest: Manifest | None
     usage: Usage = field(default_factory=Usage)
     another_round: int | None = None
+    warning: str = ""
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Context:
 
     @cached_property
     def stages(self) -> Mapping[str, Stage]:
-        """The run's stage table, by name."""
-        return {stage.name: stage for stage in stages_of(self.task.spec, self.task.rounds)}
+        """The run's stage table, by name, with every round that there may be."""
+        return {stage.name: stage for stage in stages_of(self.task.spec, MAX_ROUNDS)}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:

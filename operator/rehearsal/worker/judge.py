@@ -13,32 +13,21 @@ from rehearsal.api.messages import Usage
 from rehearsal.api.reconstruction import Pruning
 from rehearsal.inference.client import Engine
 from rehearsal.inference.endpoint import Endpoint
-from rehearsal.judging.jury import Candidate, Fit, Jury, Scores, candidates
+from rehearsal.judging.jury import Candidate, Fit, Jury, candidates
 from rehearsal.judging.pruning import audited, outstanding
 from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.store.commit import Artifact
+from rehearsal.worker.cases import Case, fitness
 from rehearsal.worker.context import Context, Outcome, reconstruction
 from rehearsal.worker.endpoint_stage import control_strings, run_on_endpoint
 from rehearsal.worker.engine_stage import max_model_len, run_on_engine
 from rehearsal.worker.scoring import Scored, Scorer, endpoint_scorer, scorer
-from rehearsal.worker.select import fitness
 from rehearsal.worker.shards import REFUSED, Made, Work
 from rehearsal.worker.slices import rows_between, same_ids
 
-Answers = list[list[Mapping[str, Any]]]
 Client = TypeVar("Client")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One instruction, every member's answers to it, and the scores of the judges before."""
-
-    id: str
-    text: str
-    answers: Answers
-    earlier: Sequence[Scores]
 
 
 def run(context: Context) -> Outcome:
@@ -112,7 +101,7 @@ class _Judging(Generic[Client]):
     def _asked(self, item: Case, fit: Fit) -> list[Candidate]:
         if self.pruning is Pruning.NONE or audited(item.id, self.seed, self.count):
             return list(candidates(fit))
-        return outstanding(self.jury, self.judge, item.earlier, fit)
+        return outstanding(self.jury, self.judge, item.scores, fit)
 
     def _cases(self, start: int, stop: int) -> list[Case]:
         instructions = rows_between(self.instructions, start, stop)

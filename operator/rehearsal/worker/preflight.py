@@ -85,7 +85,8 @@ def _outputs(context: Context, inputs: Mapping[str, str]) -> dict[str, Artifact]
     table: tuple[Stage, ...] = stages_of(context.spec, MAX_ROUNDS)
     known = fingerprints(table, inputs)
     namespace, objects = context.task.namespace, context.objects
-    return {stage.name: Artifact(objects, namespace, stage.kind, known[stage.name], stage.name) for stage in table}
+    first_rounds_first = sorted(table, key=lambda stage: stage.round)
+    return {stage.name: Artifact(objects, namespace, stage.kind, known[stage.name], stage.name) for stage in first_rounds_first}
 
 
 def _check_models(context: Context, outputs: Mapping[str, Artifact]) -> Facts:

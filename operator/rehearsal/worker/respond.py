@@ -6,6 +6,7 @@ from typing import Any
 
 from rehearsal.api.messages import Usage
 from rehearsal.api.serving import Sampling
+from rehearsal.data.filters import Reason
 from rehearsal.inference.chat import ChatRequest
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import Choice, CompletionRequest
@@ -25,7 +26,7 @@ from rehearsal.worker.shards import REFUSED, Made, Work
 from rehearsal.worker.slices import rows_between
 
 Instruction = Mapping[str, Any]
-BROKEN = "control-token"
+BROKEN = str(Reason.CONTROL)
 """The `finish` of an answer with a control token inside: the member fell out of its role. Later stages have other tokenizers
 and could not tell; to them it is one more answer that did not stop where it should."""
 

@@ -16,6 +16,7 @@ from rehearsal.prompts.prequery import derive_pre_query
 from rehearsal.prompts.ratings import rating_place
 from rehearsal.worker.context import Context
 from rehearsal.worker.data_checks import Facts, check_data
+from rehearsal.worker.room import check_room
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
@@ -33,6 +34,7 @@ def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: i
         return {}
     if made := context.spec.reconstructed:
         derive_pre_query(tokenizer, made.pre_query.text)
+        check_room(context.spec, made, tokenizer)
     facts = check_data(context, tokenizer)
     _check_size(context, folder, weight_bytes)
     return facts

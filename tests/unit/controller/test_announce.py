@@ -36,6 +36,14 @@ def test_a_stage_that_ends_well_is_told_with_its_rows() -> None:
     assert told(plan) == [("StageSucceeded", "elicit is done, 5 rows"), ("StageSucceeded", "evaluate-base is done, 5 rows")]
 
 
+def test_a_stage_that_is_done_and_lost_much_is_told_as_a_warning() -> None:
+    run, first = started()
+    word = Termination(manifest_digest="f" * 64, rows=5, message="25 of 625 instructions became no conversation")
+    plan = look(run, as_seen(first.create[0], JobState.COMPLETE, termination=word))
+    assert told(plan) == [("StageSucceeded", "elicit is done, 5 rows; 25 of 625 instructions became no conversation")]
+    assert plan.events[0]["type"] == "Warning"
+
+
 def test_the_same_look_tells_the_same_events_by_the_same_names() -> None:
     run, first = started()
     jobs = [sealed_by(manifest) for manifest in first.create]

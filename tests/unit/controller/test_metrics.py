@@ -23,8 +23,8 @@ def status(*stages: StageStatus, condition: str | None = None) -> RunStatus:
     return RunStatus(stages=list(stages), conditions=told if condition else [])
 
 
-def stage(name: str, state: State, **more: object) -> StageStatus:
-    return StageStatus.model_validate({"name": name, "state": state, "fingerprint": "f1"} | more)
+def stage(name: str, state: State, kind: str = "train", **more: object) -> StageStatus:
+    return StageStatus.model_validate({"name": name, "kind": kind, "state": state, "fingerprint": "f1"} | more)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -71,8 +71,9 @@ def test_a_reused_stage_costs_nothing() -> None:
 
 def test_stages_of_members_count_under_their_kind() -> None:
     metrics = Metrics()
-    metrics.recorded(RUN, status(), status(stage("respond-qwen", State.SUCCEEDED), stage("respond-base", State.SUCCEEDED)))
-    assert value(metrics, "rehearsal_stages_total", kind="respond", state="Succeeded") == 2
+    ended = [stage(name, State.SUCCEEDED, "respond") for name in ("respond-qwen", "respond-base", "respond2-base")]
+    metrics.recorded(RUN, status(), status(*ended))
+    assert value(metrics, "rehearsal_stages_total", kind="respond", state="Succeeded") == 3
 
 
 def test_runs_are_counted_by_how_they_stand() -> None:

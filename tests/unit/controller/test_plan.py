@@ -279,18 +279,17 @@ def test_an_edit_starts_again_with_one_round_of_elicitation() -> None:
 
 
 def test_an_edit_in_a_later_round_of_elicitation_leaves_that_round_alone() -> None:
-    run = a_run()
-    run = replace(run, status=pinned(run, elicit="1" * 64, **{"evaluate-base": "2" * 64}))
+    run = judged()
     first = look(run)
     short = as_seen(first.create[0], JobState.COMPLETE, termination=Termination(another_round=2))
     second = look(carried_out(run, first), short)
     running = as_seen(second.create[0])
     edited = replace(carried_out(run, second), generation=2, spec=a_spec(training={"learningRate": 2e-6}))
     asked = look(edited, short, running)
-    plan = look(carried_out(edited, asked), short, running, preflight_done(asked.create[0], {"elicit": "1" * 64}))
+    plan = look(carried_out(edited, asked), short, running, preflight_done(asked.create[0], dict(run.status.found)))
     assert plan.status.rounds == 2
     assert not plan.delete
-    assert "filter" not in created(plan)
+    assert created(plan) == []
 
 
 def test_a_preflight_of_another_release_fails_the_run_in_words() -> None:
@@ -302,19 +301,50 @@ def test_a_preflight_of_another_release_fails_the_run_in_words() -> None:
     assert "ReleaseMismatch: preflight did not name domain" in plan.status.condition("Failed").message  # type: ignore[union-attr]
 
 
-def test_filter_that_falls_short_adds_a_round_of_elicitation_and_runs_again_after_it() -> None:
+def judged() -> Run:
+    """A run whose first round is sealed: selection is next."""
     run = a_run()
-    run = replace(run, status=pinned(run, elicit="1" * 64, **{"evaluate-base": "2" * 64}))
+    stages = ("elicit", "filter", "respond-base", "respond-peer", "judge-base", "judge-peer", "evaluate-base")
+    return replace(run, status=pinned(run, **dict.fromkeys(stages, "1" * 64)))
+
+
+def test_selection_that_falls_short_adds_a_round_and_runs_again_once_all_of_it_is_judged() -> None:
+    run = judged()
     first = look(run)
-    assert created(first) == ["filter"]
-    short = as_seen(first.create[0], JobState.COMPLETE, termination=Termination(another_round=2))
-    plan = look(carried_out(run, first), short)
+    assert created(first) == ["select"]
+    why = "420 of 600 conversations are whole after 1 round"
+    jobs = [as_seen(first.create[0], JobState.COMPLETE, termination=Termination(another_round=2, message=why))]
+    plan = look(carried_out(run, first), *jobs)
     assert plan.status.rounds == 2
-    assert created(plan) == ["elicit-2"]
-    run = carried_out(run, plan)
-    later = look(run, short, sealed_by(plan.create[0]))
-    assert created(later) == ["filter"]
-    assert created(look(carried_out(run, later), short, sealed_by(plan.create[0]))) == ["filter"]
+    assert plan.status.stage("select").reason == why  # type: ignore[union-attr]
+    order = []
+    while created(plan) and created(plan) != ["select"]:
+        order += created(plan)
+        jobs += [sealed_by(manifest) for manifest in plan.create]
+        run = carried_out(run, plan)
+        plan = look(run, *jobs)
+    assert order == ["elicit2", "filter2", "respond2-base", "respond2-peer", "judge2-base", "judge2-peer"]
+    assert created(plan) == ["select"]
+    assert created(look(carried_out(run, plan), *jobs)) == ["select"]
+
+
+def test_what_was_lost_on_the_way_is_told_in_the_status_as_a_funnel() -> None:
+    run = judged()
+    first = look(run)
+    lengths = {"instructions.accepted": 80, "instructions.kept": 70, "answers.all": 900, "answers.kept": 300}
+    counts = {"rounds": 1, "elicited": 640, "accepted": 630, "considered": 625, "answered": 601, "judged": 600, "answers": 1875}
+    facts = counts | {"answersCutOff": 210, "refused.empty": 10, "alpha": 0.5}
+    facts |= {f"medianLength.{name}": length for name, length in lengths.items()}
+    words = "25 of 625 instructions became no conversation"
+    lost = {"answers-truncated": 25}
+    word = Termination(fingerprint="f", manifest_digest="f" * 64, rows=600, refused=lost, facts=facts, message=words)
+    status = look(carried_out(run, first), as_seen(first.create[0], JobState.COMPLETE, termination=word)).status
+    assert status.funnel is not None
+    assert status.funnel.wire() == counts | {
+        **{"kept": 600, "answersCutOff": 210, "lost": {"empty": 10, "answers-truncated": 25}},
+        **{"instructionLength": 80, "instructionLengthKept": 70, "answerLength": 900, "answerLengthKept": 300},
+    }
+    assert status.stage("select").message == words  # type: ignore[union-attr]
 
 
 def test_a_waiting_job_whose_queue_was_corrected_is_replaced_and_a_running_one_is_not() -> None:

@@ -15,8 +15,8 @@ def output(text="Name a city.", ids=(1, 2, 3, 4), finish="stop"):
     return Output(text, ids, finish)
 
 
-def intake(wanted=10, **filters):
-    return Intake(wanted, Filters(**filters), CONTROL)
+def intake(earlier=(), **filters):
+    return Intake(Filters(**filters), CONTROL, earlier)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,14 @@ def test_a_refused_row_is_no_original_of_a_later_one():
     assert taking.accepts(output("a"))
 
 
-def test_an_intake_is_full_when_as_many_as_wanted_are_accepted():
-    taking = intake(wanted=2)
-    rows = [output("a"), output("", ()), output("b"), output("c")]
-    taken = [row.text for row in rows if not taking.full and taking.accepts(row)]
-    assert taken == ["a", "b"]
-    assert taking.refused == {Reason.EMPTY: 1}
+def test_what_an_earlier_round_accepted_is_an_original_where_duplicates_are_dropped():
+    taking = intake(["a"], exact_duplicates=True)
+    assert [taking.accepts(output(text)) for text in ("a", "b")] == [False, True]
+
+
+@pytest.mark.parametrize("ids", [(1, *[2] * 6, 3), (3, 2, 2, 2, 2, 2, 2, 4), (1, 2) * 4], ids=str)
+def test_one_other_token_makes_a_text_no_repetition(ids):
+    assert unfit(output("the the the the", ids), CONTROL) is None
 
 
 @pytest.mark.fault(44)

@@ -1,10 +1,11 @@
+import pickle
 from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal.judging.agreement import Unit, krippendorff_alpha, leanings, units
+from rehearsal.judging.agreement import Agreement, Unit, units
 
 # The worked example with missing data of Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011, section D and E:
 # four observers, twelve units.
@@ -18,6 +19,21 @@ EXAMPLE = [
 
 def judged(*rows, member=0):
     return [Unit(member, scores) for scores in rows]
+
+
+def agreement(units_, judges):
+    found = Agreement(judges)
+    for unit in units_:
+        found.add(unit)
+    return found
+
+
+def krippendorff_alpha(units_):
+    return agreement(units_, range(len(units_[0].scores) if units_ else 0)).alpha()
+
+
+def leanings(units_, judges):
+    return agreement(units_, judges).leanings()
 
 
 def test_alpha_is_krippendorffs_own_example():
@@ -76,6 +92,13 @@ def test_a_better_members_own_high_scores_are_no_self_preference_where_the_other
 def test_a_judge_without_company_leans_nowhere():
     (alone,) = leanings(judged((4,), (5,)), judges=(0,))
     assert (alone.mean, alone.bias, alone.self_preference) == (4.5, None, None)
+
+
+def test_a_million_units_take_no_more_room_than_two():
+    """What select holds of the judges' scores does not grow with the rows."""
+    few, many = agreement(judged((1, 2)), (0, 1)), agreement(judged((1, 2)) * 1000, (0, 1))
+    assert (few.units, many.units) == (1, 1000)
+    assert len(pickle.dumps(many)) < len(pickle.dumps(few)) + 50
 
 
 def test_units_are_the_fit_candidates():

@@ -3,10 +3,12 @@
 import pytest
 
 from rehearsal.api.run import RunSpec
+from rehearsal.api.status import RunStatus, StageStatus
+from rehearsal.controller.bounds import bounded
 from rehearsal.pipeline.fingerprint import changed, fingerprints, parts
 from rehearsal.pipeline.reconstruction import round_rows
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.pipeline.stage import Kind
+from rehearsal.pipeline.stage import MAX_ROUNDS, Kind
 from rehearsal.pipeline.stages import stages_of
 from tests.unit.worlds import INPUTS, a_spec, parsed
 
@@ -120,15 +122,48 @@ def test_what_changed_is_said_by_path() -> None:
     assert changed(of("train"), of("train")) == ""
 
 
-def test_more_rounds_of_elicitation_change_no_other_stage() -> None:
+def test_more_rounds_change_no_other_stage() -> None:
     one, three = fingerprints(stages_of(parsed()), INPUTS), fingerprints(stages_of(parsed(), 3), INPUTS)
     assert one.items() <= three.items()
-    assert set(three) - set(one) == {"elicit-2", "elicit-3"}
+    kinds = ("elicit{}", "filter{}", "respond{}-base", "respond{}-peer", "judge{}-base", "judge{}-peer")
+    assert set(three) - set(one) == {name.format(round_) for name in kinds for round_ in (2, 3)}
+
+
+@pytest.mark.parametrize("names", [("peer", "peer-2"), ("peer", "2-peer"), ("2", "2-2"), ("a--2", "a")])
+def test_no_members_name_gives_the_name_of_a_later_rounds_stage(names: tuple[str, str]) -> None:
+    members = [{"name": names[0], "base": True}, {"name": names[1], "model": {"uri": "store://peer"}}]
+    stages = stages_of(parsed(rehearsal={"reconstructed": {"committee": {"members": members}}}), MAX_ROUNDS)
+    assert len({stage.name for stage in stages}) == len(stages)
+
+
+def test_the_largest_committee_fits_the_status_in_every_round() -> None:
+    members = [{"name": f"m{i}" + "x" * 30, "model": {"uri": "hf://owner/m@" + str(i) * 40}} for i in range(6)]
+    spec = parsed(
+        baseModel={"uri": "hf://owner/base@" + "a" * 40},
+        rehearsal={"reconstructed": {"committee": {"members": members}}},
+        evaluation={"suite": "open-llm-leaderboard-v2"},
+    )
+    stages = stages_of(spec, MAX_ROUNDS)
+    status = RunStatus(stages=[StageStatus(name="preflight"), *(StageStatus(name=stage.name, kind=stage.kind) for stage in stages)])
+    assert len(stages) > 64
+    assert bounded(status) == status
+
+
+def test_a_round_reads_its_own_stages_and_earlier_instructions_only_where_duplicates_are_dropped() -> None:
+    def read(name: str, **filters: bool) -> set[str]:
+        made = {**a_spec()["rehearsal"]["reconstructed"], "filters": filters}
+        table = {stage.name: stage for stage in stages_of(parsed(rehearsal={"reconstructed": made}), 3)}
+        return set(table[name].inputs.values())
+
+    assert read("filter3") == {"elicit3"}
+    assert read("filter3", exactDuplicates=True) == {"elicit3", "filter", "filter2"}
+    assert read("respond2-peer") == {"filter2"}
+    assert read("judge2-peer") == {"filter2", "respond2-base", "respond2-peer", "judge2-base"}
 
 
 def test_the_first_round_elicits_a_little_more_than_asked() -> None:
     assert round_rows(100_000, 1) == 105_008
-    assert round_rows(100_000, 2) == 25_008
+    assert [round_rows(100_000, round_) for round_ in (2, 3, 4)] == [25_008, 50_008, 100_008]
 
 
 def test_inputs_are_every_uri_of_the_spec() -> None:

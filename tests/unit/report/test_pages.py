@@ -6,7 +6,7 @@ import pytest
 
 from rehearsal.api.messages import ExitCode
 from rehearsal.report.comparison import Incomparable
-from rehearsal.report.contents import ReportData
+from rehearsal.report.contents import Funnel, Lengths, ReportData, Step
 from rehearsal.report.figures import Series, bar_chart, scores_chart, shares_chart
 from rehearsal.report.page import comparison_page, report_page
 from rehearsal.report.statistics import Interval
@@ -153,6 +153,21 @@ def test_two_runs_stand_beside_the_base_model_they_share(make_report):
     assert lines[4][-4:] == ["8", "1", "0.039", "+70.0"]
     assert "biggest gap between elicited and true share, rehearsed: 25.0 points" in table
     assert max(map(len, table.splitlines())) <= 100
+
+
+def test_the_terminal_tells_what_is_left_after_each_step_and_what_was_lost(make_report):
+    lengths = [
+        Lengths(of="answers", which="all", mean=900.5, median=812),
+        Lengths(of="answers", which="kept", mean=300, median=290),
+    ]
+    steps = [Step(name="elicited", rows=640), Step(name="answered", rows=600, lost={"answers-truncated": 40})]
+    told = Funnel(rounds=1, steps=steps, answers=640, answers_cut_off=40, lengths=lengths, warning="40 of 640 became none")
+    reports = {"a": make_report("1111111000").model_copy(update={"funnel": told}), "control": make_report("0000000001")}
+    lines = [line.split() for line in comparison_table(reports).splitlines()]
+    assert ["answered", "600"] in lines
+    assert ["lost,", "a:", "answers", "truncated", "40"] in lines
+    assert ["mean", "characters,", "a:", "answers", "all", "900.5,", "answers", "kept", "300"] in lines
+    assert ["warning,", "a:", "40", "of", "640", "became", "none"] in lines
 
 
 def test_the_comparison_page_holds_every_run_by_name(make_report):

@@ -11,6 +11,7 @@ from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.report.contents import ReportData
+from rehearsal.report.funnel import POPULATIONS
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context
 from rehearsal.worker.report import run
@@ -26,6 +27,10 @@ SPEC = {
 TEXTS = ["Capital of Peru", "Capital of Chile", "Capital of Cuba", "Colour of <b>snow</b>"]
 
 
+FUNNEL = {"rounds": 1, "elicited": 5, "accepted": 4, "considered": 4, "answered": 4, "judged": 4, "answers": 4, "answersCutOff": 0}
+FUNNEL |= {f"{figure}.{of}.{which}": 9 for figure in ("meanLength", "medianLength") for of, which in POPULATIONS}
+
+
 def context_of(folder, spec=SPEC, run_name="first", categories=CATEGORIES):
     """The report stage of a run whose other stages are not sealed yet."""
     scratch = folder / f"scratch-{run_name}"
@@ -39,19 +44,19 @@ def context_of(folder, spec=SPEC, run_name="first", categories=CATEGORIES):
     return Context(task, open_store(store), scratch, folder / "model")
 
 
-def seal_inputs(context):
+def seal_inputs(context, funnel=FUNNEL, lost=None):
     """Seal every stage before the report, as their programs would."""
     marks = {"evaluate-base": "1110", "evaluate-tuned": "1001"}
     for name in context.stage.inputs:
         rows, facts = [], {}
         if name == "filter":
-            rows = [{"id": f"i{i}", "source": f"e{i}", "text": text} for i, text in enumerate(TEXTS)]
+            rows = [{"id": f"1-{i}", "text": text} for i, text in enumerate(TEXTS)]
         elif name == "select":
             rows = [
                 {"id": f"i{i}", "instruction": text, "answer": "yes", "member": "base", "sample": 0, "mean": 4.0, "decided": "only"}
                 for i, text in enumerate(TEXTS)
             ]
-            facts = {"alpha": 0.75, "bias.base": 0.0}
+            facts = {"alpha": 0.75, "bias.base": 0.0, **funnel}
         elif name in marks:
             rows = [
                 {"id": f"q{i}", "task": "facts", "role": "General", "correct": mark == "1", "metric": "exact_match"}
@@ -62,7 +67,8 @@ def seal_inputs(context):
         elif name == "train":
             facts = {"steps": 2}
         artifact = context.artifact(name)
-        artifact.commit_shard(0, rows, {"empty": 1} if name == "filter" else {})
+        refused = {"filter": {"empty": 1}, "select": lost or {}}.get(name, {})
+        artifact.commit_shard(0, rows, refused)
         artifact.seal(1, facts=facts)
 
 
@@ -84,6 +90,38 @@ def test_the_report_is_sealed_with_page_data_and_headlines(tmp_path):
     assert report.elicitation.refused == {"empty": 1}
     assert report.judging.alpha == 0.75
     assert b"Colour of &lt;b&gt;snow&lt;/b&gt;" in page
+
+
+def test_the_report_reads_every_round_that_selection_took_and_tells_the_funnel(tmp_path):
+    spec = SPEC | {"rehearsal": {"reconstructed": {"count": 5, "committee": {"members": [{"name": "base", "base": True}]}}}}
+    context = context_of(tmp_path, spec)
+    context.objects.put("categories.yaml", CATEGORIES)
+    lost = {"answers-truncated": 2}
+    counts = {"rounds": 2, "elicited": 9, "accepted": 8, "considered": 7, "answered": 5, "judged": 5, "refused.empty": 1}
+    seal_inputs(context, FUNNEL | counts | {"answers": 7, "answersCutOff": 2}, lost)
+    for name in ("elicit2", "filter2", "respond2-base", "judge2-base"):
+        later = context.artifact(name)
+        later.commit_shard(0, [{"id": f"2-{i}", "text": text} for i, text in enumerate(["Capital of Peru"] * 4)])
+        later.seal(1)
+    run(context)
+    page, data = files_of(context)
+    report = ReportData.model_validate_json(data)
+    assert (report.elicitation.rows, [stage.rows for stage in report.stages if stage.name == "filter2"]) == (8, [4])
+    assert {step.name: (step.rows, step.lost) for step in report.funnel.steps} == {
+        "elicited": (9, {}),
+        "accepted": (8, {"empty": 1}),
+        "considered": (7, {"not-needed": 1}),
+        "answered": (5, {"answers-truncated": 2}),
+        "judged": (5, {}),
+        "kept": (5, {}),
+        "mixed": (4, {"not-mixed": 1}),
+    }
+    kinds = {kind.name: (kind.accepted.count, kind.kept.count) for kind in report.funnel.kinds}
+    assert kinds == {"capital": (7, 3), "colour": (1, 1), "none of these": (0, 0)}
+    assert report.funnel.warning.startswith("1 of 9 elicited instructions were refused (empty 1); ")
+    assert "; 2 of 7 instructions became no conversation (answers-truncated 2); 2 of 7 answers" in report.funnel.warning
+    assert b"answers truncated: 2" in page
+    assert b"Much was lost." in page
 
 
 def test_the_report_is_the_same_bytes_whatever_the_run_is_called(tmp_path):

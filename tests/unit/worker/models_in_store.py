@@ -9,6 +9,7 @@ from rehearsal.api.platform import StoreConfig
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
+from rehearsal.pipeline.stage import MAX_ROUNDS
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker.context import Context
@@ -57,7 +58,7 @@ def a_context(tmp_path: Path, spec: RunSpec, stage: str, store: FolderStore, slo
     """The context of that stage; its model folder is that of the stage's pod."""
     inputs = {"domain": "d" * 64, "task-general": "e" * 64}
     inputs |= {"baseModel": model_digest(store, "store://base"), "model-peer": model_digest(store, "store://peer")}
-    known = fingerprints(stages_of(spec), inputs)
+    known = fingerprints(stages_of(spec, MAX_ROUNDS), inputs)
     config = StoreConfig(folder=FolderConfig(path=str(store.root)))
     task = Task(
         namespace="research",

@@ -12,7 +12,6 @@ import pytest
 from rehearsal.api.messages import CorruptInput, Refused, TooManyRefused
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.fingerprint import fingerprints
-from rehearsal.pipeline.stage import MAX_ROUNDS
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import filter as filter_stage
 from rehearsal.worker import mix, select
@@ -44,21 +43,25 @@ def sealed(context: Context, stage: str, rows: Sequence[Row], **facts: int) -> N
     artifact.seal(1, facts=facts)
 
 
-def said(number: int, text: str = "Where is the sea?", finish: str = "stop") -> Row:
-    return {"id": f"1-{number:07d}", "ids": list(range(40, 40 + len(text.split()))), "text": text, "finish": finish}
+def with_filters(spec: RunSpec, **filters: Any) -> RunSpec:
+    made = spec.wire()["rehearsal"]["reconstructed"] | {"filters": filters}
+    return RunSpec.model_validate(spec.wire() | {"rehearsal": {"reconstructed": made}})
+
+
+def said(number: int, text: str = "Where is the sea?", finish: str = "stop", round_: int = 1) -> Row:
+    return {"id": f"{round_}-{number:07d}", "ids": list(range(40, 40 + len(text.split()))), "text": text, "finish": finish}
 
 
 def elicited(context: Context, rows: list[Row], round_: int = 1) -> None:
-    sealed(context, "elicit" if round_ == 1 else f"elicit-{round_}", rows)
+    sealed(context, "elicit" if round_ == 1 else f"elicit{round_}", rows)
 
 
-def test_filter_takes_the_first_n_fit_instructions_and_counts_the_others_by_reason(tmp_path: Path, store: FolderStore) -> None:
+def test_filter_takes_the_fit_instructions_in_order_and_counts_the_others_by_reason(tmp_path: Path, store: FolderStore) -> None:
     context = context_of(tmp_path, store, "filter", a_spec(count=3))
     elicited(context, [said(0), said(1, finish="length"), said(2), said(3, ""), said(4), said(5)])
     outcome = filter_stage.run(context)
     assert outcome.manifest is not None
-    assert [row["source"] for row in context.output.rows()] == ["1-0000000", "1-0000002", "1-0000004"]
-    assert [row["id"] for row in context.output.rows()] == ["i0000000", "i0000001", "i0000002"]
+    assert [row["id"] for row in context.output.rows()] == ["1-0000000", "1-0000002", "1-0000004", "1-0000005"]
     assert outcome.manifest.refused == {"empty": 1, "truncated": 1}
 
 
@@ -68,34 +71,48 @@ def test_filter_keeps_duplicates_because_their_share_is_part_of_the_distribution
     assert filter_stage.run(context).manifest is not None
 
 
-def test_filter_that_falls_short_asks_for_another_round_and_seals_nothing(tmp_path: Path, store: FolderStore) -> None:
-    context = context_of(tmp_path, store, "filter", a_spec(count=3))
-    elicited(context, [said(0), said(1)])
-    outcome = filter_stage.run(context)
-    assert (outcome.manifest, outcome.another_round) == (None, 2)
-    assert context.output.manifest() is None
+def test_filter_accepts_every_fit_instruction_of_its_round_however_few(tmp_path: Path, store: FolderStore) -> None:
+    for round_, stage in ((1, "filter"), (2, "filter2")):
+        context = context_of(tmp_path, store, stage, a_spec(count=30), rounds=2)
+        elicited(context, [said(0, round_=round_), said(1, "And the hills?", round_=round_)], round_)
+        manifest = filter_stage.run(context).manifest
+        assert manifest is not None
+        assert [row["id"] for row in context.output.rows()] == [f"{round_}-0000000", f"{round_}-0000001"]
+        assert manifest.facts == {"elicited": 2, "characters": len("Where is the sea?And the hills?")}
 
 
-def test_filter_reads_every_round_in_order(tmp_path: Path, store: FolderStore) -> None:
-    context = context_of(tmp_path, store, "filter", a_spec(count=3), rounds=2)
-    elicited(context, [said(0), said(1)])
-    elicited(context, [said(2, "And the hills?")], 2)
-    assert filter_stage.run(context).manifest is not None
-    assert [row["text"] for row in context.output.rows()][2] == "And the hills?"
-
-
-def test_the_last_round_that_falls_short_fails_the_run(tmp_path: Path, store: FolderStore) -> None:
-    context = context_of(tmp_path, store, "filter", a_spec(count=30), rounds=MAX_ROUNDS)
-    for round_ in range(1, MAX_ROUNDS + 1):
-        elicited(context, [said(0)], round_)
-    with pytest.raises(TooManyRefused, match="4 of 30 instructions"):
+def test_duplicates_of_earlier_rounds_are_dropped_where_a_run_drops_duplicates(tmp_path: Path, store: FolderStore) -> None:
+    spec = with_filters(a_spec(count=30), exactDuplicates=True)
+    for round_, stage in ((1, "filter"), (2, "filter2"), (3, "filter3")):
+        context = context_of(tmp_path, store, stage, spec, rounds=3)
+        elicited(context, [said(0, round_=round_), said(1, f"Only of round {round_}?", round_=round_)], round_)
         filter_stage.run(context)
+    assert [row["id"] for row in context.output.rows()] == ["3-0000001"]
+    assert context.output.sealed().refused == {"duplicate": 1}
+
+
+def test_a_round_of_nothing_but_duplicates_is_sealed_empty_and_asks_for_nothing(tmp_path: Path, store: FolderStore) -> None:
+    spec = with_filters(a_spec(count=30), exactDuplicates=True)
+    for round_, stage in ((1, "filter"), (2, "filter2")):
+        context = context_of(tmp_path, store, stage, spec, rounds=2)
+        elicited(context, [said(0, round_=round_)], round_)
+        outcome = filter_stage.run(context)
+    assert outcome.another_round is None
+    assert context.output.sealed().rows == 0
+
+
+def test_a_round_that_is_mostly_unfit_fails_and_seals_nothing(tmp_path: Path, store: FolderStore) -> None:
+    context = context_of(tmp_path, store, "filter2", a_spec(count=3), rounds=2)
+    elicited(context, [said(0), said(1, finish="length"), said(2, finish="length")], 2)
+    with pytest.raises(TooManyRefused, match=r"2 of 3 elicited instructions were unfit \(truncated 2\)"):
+        filter_stage.run(context)
+    assert context.output.manifest() is None
 
 
 def judged(context: Context, scores: dict[str, list[list[float | None]]], finish: str = "stop") -> None:
     """Seal two instructions with three answers a member, and these scores of each judge for both."""
     ids = ["i0000000", "i0000001"]
-    sealed(context, "filter", [{"id": id_, "source": id_, "text": f"Question {id_}"} for id_ in ids])
+    sealed(context, "filter", [{"id": id_, "text": f"Question {id_}"} for id_ in ids], elicited=2, characters=30)
     for member in ("base", "peer"):
         answers = [{"text": f"{member} {n}", "ids": [41, 42], "finish": finish} for n in range(3)]
         sealed(context, f"respond-{member}", [{"id": id_, "answers": answers} for id_ in ids])

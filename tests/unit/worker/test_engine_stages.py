@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.ratings import rating_place
 from rehearsal.prompts.turns import assistant_end_ids
 from rehearsal.store.folder import FolderStore
-from rehearsal.worker import elicit, judge, respond
+from rehearsal.worker import elicit, judge, respond, select
+from rehearsal.worker import filter as filter_stage
 from rehearsal.worker.context import Context
 from rehearsal.worker.sampled_stage import row_seed
 from tests.unit.inference.fake_engine import Body, FakeEngine, one_token
@@ -82,6 +84,16 @@ def says(*choices: tuple[str, bool], tokenizer: ChatTokenizer, end: int):
             ids = [*tokenizer.encode_content(text), *([end] if ended else [])]
             made.append({"index": index, "token_ids": ids, "finish_reason": "stop" if ended else "length", "logprobs": None})
         return {"choices": made, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+
+    return answer
+
+
+def by_turns(turns: Iterator[tuple[str, bool]], tokenizer: ChatTokenizer, end: int):
+    """An engine that gives the next of these (text, ended) to every request after the canary."""
+    seen = count()
+
+    def answer(body: Body) -> Body:
+        return says(next(turns), tokenizer=tokenizer, end=end)(body) if next(seen) else one_token(body)
 
     return answer
 
@@ -153,6 +165,29 @@ def test_a_member_gives_its_answers_to_every_instruction_in_order(stage, monkeyp
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
         for row in INSTRUCTIONS
     }
+
+
+def test_rounds_go_from_elicitation_to_answers_until_count_conversations_are_whole(stage, monkeypatch):
+    """Two of five answers are cut off: of the first round's 24 conversations 14 are whole, and one of the second's is needed."""
+    made = a_spec(count=15).wire()["rehearsal"]["reconstructed"]
+    made |= {"count": 15, "committee": {"members": [{"name": "base", "base": True}], "responsesPerMember": 1}}
+    spec = RunSpec.model_validate(a_spec().wire() | {"rehearsal": {"reconstructed": made}})
+    assert [round_rows(15, round_) for round_ in (1, 2)] == [24, 12]
+    programs = {"elicit": elicit, "filter": filter_stage, "respond-base": respond, "elicit2": elicit, "filter2": filter_stage}
+    for name, program in (programs | {"respond2-base": respond}).items():
+        context = stage(spec, name)
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        tokenizer = tokenizer_of(context)
+        (end,) = assistant_end_ids(tokenizer)
+        turns = (("Well.", program is elicit or number % 5 > 1) for number in count())
+        with serving(FakeEngine(answer=by_turns(turns, tokenizer, end)), context, monkeypatch):
+            assert program.run(context).manifest
+    context = stage(spec, "select")
+    context.scratch.mkdir(parents=True)
+    assert select.run(context).another_round == 2
+    context.task = context.task.model_copy(update={"rounds": 2})
+    assert select.run(context).manifest
+    assert [row["id"][0] for row in context.output.rows()] == ["1"] * 14 + ["2"]
 
 
 def test_an_instruction_without_room_or_that_cannot_be_encoded_has_no_answers(stage, monkeypatch):

@@ -124,6 +124,13 @@ def test_too_few_domain_rows_for_the_mix_are_refused_with_the_arithmetic(look: C
     assert "there are 2" in refusal(look)
 
 
+def test_bounds_under_which_no_conversation_fits_are_refused_before_an_engine_starts(look: Callable[..., Any]) -> None:
+    made = changed().wire()["rehearsal"]["reconstructed"] | {"sampling": {"maxTokens": 500}, "filters": {"length": {"min": 120}}}
+    words = refusal(look, changed(rehearsal={"reconstructed": made}))
+    assert words.startswith("spec.training.sequenceLength: the shortest conversation that this run could select has ")
+    assert words.endswith("and 128 fit; raise it, or lower filters.length.min")
+
+
 def test_a_missing_task_file_is_named(look: Callable[..., Any]) -> None:
     tasks = {"tasks": [{"name": "general", "uri": "store://eval/absent.yaml"}]}
     assert "spec.evaluation.tasks[0].uri" in refusal(look, changed(evaluation=tasks))
