@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from rehearsal.outside.json_text import MAX_DIGITS
+from rehearsal.outside.text import without_quotes
 from rehearsal.outside.unreadable import Unreadable
 
 MAX_BYTES = 256 * 2**10
@@ -23,7 +24,6 @@ _INTEGER = re.compile(r"([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|0o?([0-7_]+)|(0|[
 _BASES = (2, 16, 8, 10)
 _REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_QUOTED = re.compile(r"""\s*(?:'(?!<)[^']*'|"[^"]*")""")
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     """Return the parser's words without the pieces of the text that it puts in quotes."""
-    return _QUOTED.sub("", " ".join((error.problem or error.context or "cannot be parsed").split()))
+    return without_quotes(" ".join((error.problem or error.context or "cannot be parsed").split()))
 
 
 def _refuse_references(event: yaml.NodeEvent, line: int) -> None:

@@ -29,7 +29,10 @@ def run_on_endpoint(context: Context, prepare: Callable[[Context], Program[Endpo
 
 def control_strings(context: Context, models: Iterable[str]) -> ControlStrings:
     """Return what may not be sent: the well-known control strings, and those of the run's models by these names."""
-    own = (tokenizer.decode([id_]).strip() for tokenizer in tokenizers_of(context, models) for id_ in tokenizer.control_ids)
+    own: set[str] = set()
+    for model in tokenizers_of(context, models):
+        with model:
+            own |= {text.strip() for text in model.control_texts}
     return ControlStrings(own)
 
 

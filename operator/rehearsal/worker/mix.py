@@ -11,8 +11,7 @@ from rehearsal.api.run import Dataset
 from rehearsal.data.draw import shuffled
 from rehearsal.data.formats import read_conversations
 from rehearsal.data.mixture import MixturePlan, Source, mixed, plan_mixture
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import tokenise_sample
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.worker.context import Context, Outcome
 from rehearsal.worker.inputs import as_messages, bring_input
@@ -74,12 +73,12 @@ def _dataset(context: Context, dataset: Dataset) -> Callable[[], Iterator[tuple[
 
 
 def _fitting(
-    context: Context, source: Source, rows: Iterator[tuple[str, Messages]], tokenizer: ChatTokenizer, refused: Counter[str]
+    context: Context, source: Source, rows: Iterator[tuple[str, Messages]], tokenizer: ChatModel, refused: Counter[str]
 ) -> Iterator[Row]:
     longest = context.spec.training.sequence_length
     for name, messages in rows:
         try:
-            sample = tokenise_sample(tokenizer, messages)
+            sample = tokenizer.sample(messages)
         except UnencodableError:
             refused[f"{source}-not-encodable"] += 1
             continue

@@ -14,10 +14,7 @@ from rehearsal.data.mixture import plan_mixture
 from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import tokenise_sample
-from rehearsal.prompts.prequery import derive_pre_query
-from rehearsal.prompts.ratings import rating_place
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import UnencodableError
 from rehearsal.worker.context import Context
 from rehearsal.worker.inputs import as_messages, bring_input
@@ -33,13 +30,13 @@ def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: i
 
     The base model answers with what preflight tells of the data.
     """
-    tokenizer = ChatTokenizer.load(folder)
-    _check_ratings(context.spec, name, tokenizer)
-    if name != BASE:
-        return {}
-    if made := context.spec.reconstructed:
-        derive_pre_query(tokenizer, made.pre_query.text)
-    facts = check_data(context, tokenizer)
+    with ChatModel.load(folder) as model:
+        _check_ratings(context.spec, name, model)
+        if name != BASE:
+            return {}
+        if made := context.spec.reconstructed:
+            model.pre_query(made.pre_query.text)
+        facts = check_data(context, model)
     _check_size(context, folder, weight_bytes)
     return facts
 
@@ -56,41 +53,41 @@ def check_endpoints(spec: RunSpec) -> None:
             )
 
 
-def check_data(context: Context, tokenizer: ChatTokenizer | None) -> Facts:
+def check_data(context: Context, model: ChatModel | None) -> Facts:
     """Read the data sets row by row, and see that there is enough of them for the mix.
 
     Without a tokenizer, whose model is not in the store yet, rows are read and not measured.
     """
     spec = context.spec
-    domain, long = _usable(context, "domain", spec.domain.format, tokenizer)
+    domain, long = _usable(context, "domain", spec.domain.format, model)
     rehearsal = spec.reconstructed.count if spec.reconstructed else None
     if dataset := spec.rehearsal.dataset:
         rehearsal = dataset.count
         if dataset.uri:
-            rows, _ = _usable(context, "dataset", dataset.format, tokenizer)
+            rows, _ = _usable(context, "dataset", dataset.format, model)
             rehearsal = min(rows, dataset.count or rows)
     plan = plan_mixture(rehearsal, domain, spec.mixture)
     return {"domainRows": domain, "domainTooLong": long, "mixRows": plan.total}
 
 
-def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
+def _check_ratings(spec: RunSpec, name: str, model: ChatModel) -> None:
     if not (made := spec.reconstructed) or made.judging.mode is not JudgingMode.LOG_PROB:
         return
     for judge in judges(made):
         if not judge.endpoint and member_input(judge) == name:
             try:
-                rating_place(tokenizer)
+                model.rating_place()
             except Refused as error:
                 raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
 
 
-def _usable(context: Context, name: str, layout: DataFormat, tokenizer: ChatTokenizer | None) -> tuple[int, int]:
+def _usable(context: Context, name: str, layout: DataFormat, model: ChatModel | None) -> tuple[int, int]:
     """Return how many rows of a data file can be trained on, and how many are too long."""
     path, uri = bring_input(context, name), external_inputs(context.spec)[name]
     fit = long = 0
     for conversation in read_conversations(path, layout, uri):
         try:
-            tokens = len(tokenise_sample(tokenizer, as_messages(conversation.messages)).ids) if tokenizer else 0
+            tokens = len(model.sample(as_messages(conversation.messages)).ids) if model else 0
         except UnencodableError as error:
             raise Refused(f"{uri}, line {conversation.line}: {error}", "BadData") from error
         if tokens > context.spec.training.sequence_length:
