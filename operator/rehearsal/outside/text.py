@@ -4,8 +4,9 @@ import re
 import unicodedata
 
 LONGEST = 500
-_QUOTED = re.compile(r"""\s*(?:'(?!<)[^']*'|"[^"]*"|`[^`]*`)""")
-"""PyYAML's `'<block end>'` names a token, and stays."""
+_QUOTED = re.compile(r"""\s*('[^']*'|"[^"]*"|`[^`]*`)""")
+_NAMED = re.compile(r"""'(\W|<[a-z ]+>)'""")
+"""What a parser expects: `','`, `'<block end>'`."""
 _JOINERS = "\u200c\u200d"
 """Format characters that emoji and some scripts need; they neither move nor hide what stands beside them."""
 
@@ -22,7 +23,7 @@ def shown(text: str, most: int = LONGEST, lines: bool = False) -> str:
 
 def without_quotes(text: str) -> str:
     """Return a parser's words without the pieces, in quotes, of what it read."""
-    return _QUOTED.sub("", text)
+    return _QUOTED.sub(lambda found: found.group() if _NAMED.fullmatch(found.group(1)) else "", text)
 
 
 def is_printable(text: str) -> bool:

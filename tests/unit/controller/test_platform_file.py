@@ -31,7 +31,11 @@ def test_a_platform_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("stores: {default: {s3: {bucket: runs}}}\nbackofLimit: 2", "platform.backofLimit: there is no such field"),
         ("stores: {default: {s3: {bucket: runs}}}\nbackoffLimit: many", "platform.backoffLimit: "),
         ("stores: {default: {folder: {path: data}}}", "platform.stores.default.folder.path: must be absolute"),
-        ("stores: [", "is not YAML"),
+        ("stores: [", "line 1: is not YAML"),
+        ("a: 1\nb: !!int abc", "line 2: has a tag"),
+        ("[" * 3000, "line 1: is nested too deeply"),
+        ("a: " + "9" * 5000, "line 1: holds a number of more than 100 digits"),
+        ("a: &a [1]\nb: [*a, *a]", "line 1: has an anchor or alias"),
     ],
 )
 def test_a_wrong_platform_is_refused_with_file_and_field(tmp_path: Path, text: str, words: str) -> None:
