@@ -11,7 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rehearsal.api.messages import LONGEST_MESSAGE
 from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.outside.text import shown
 
 STYLES = {
     State.PENDING: "dim",
@@ -126,4 +128,4 @@ def _rate(stage: StageStatus) -> str:
 
 
 def _words(stage: StageStatus) -> str:
-    return stage.message or (stage.reason if stage.state in (State.REUSED, State.WAITING) else "")
+    return shown(stage.message or (stage.reason if stage.state in (State.REUSED, State.WAITING) else ""), LONGEST_MESSAGE)

@@ -30,7 +30,8 @@ def one_token(body: Body) -> Body:
 class FakeEngine:
     """`script` holds what the next completions meet; then all is well.
 
-    A status, the bytes of a body, "disconnect", "hang", "unfinished" or "ok"; or a barrier, at which as many as it takes are disconnected together.
+    A status, the bytes of a body, "disconnect", "hang", "unfinished" or "ok"; or a barrier, at which as many as it takes are
+    disconnected together.
     """
 
     def __init__(
