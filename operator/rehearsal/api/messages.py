@@ -127,7 +127,7 @@ def _fact(value: object) -> object:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else _shown(value, 253)
 
 
-Label = Annotated[str, BeforeValidator(lambda value: _shown(value, 64))]
+Words = Annotated[str, BeforeValidator(lambda value: _shown(value, 64))]
 """A word or two, printable whatever was given."""
 Line = Annotated[str, BeforeValidator(lambda value: _shown(value, LONGEST_MESSAGE))]
 """One line for a person, printable whatever was given."""
@@ -139,15 +139,15 @@ class Termination(ApiModel):
 
     fingerprint: str | None = Field(None, description="What the stage sealed, or found sealed.")
     manifest_digest: str | None = Field(None, description="SHA-256 of the seal; absent when nothing was sealed.")
-    reason: Label | None = Field(None, description="Why it failed, CamelCase.")
+    reason: Words | None = Field(None, description="Why it failed, CamelCase.")
     message: Line | None = Field(None, description="Why it failed, one line.")
-    void: Label | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
+    void: Words | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
     another_round: int | None = Field(None, description="The round of elicitation that filter asks for next.")
     inputs: dict[str, str] = Field(default_factory=dict, description="Preflight: the digest of every external input.")
     sealed: dict[str, str] = Field(default_factory=dict, description="Preflight: stage -> digest of the seal it found.")
     rows: int | None = Field(None, description="Rows of the stage's output.")
-    refused: dict[Label, int] = Field(default_factory=dict, description="Rows refused, by reason.")
-    facts: dict[Label, Fact] = Field(default_factory=dict, description="A few figures for the status.")
+    refused: dict[Words, int] = Field(default_factory=dict, description="Rows refused, by reason.")
+    facts: dict[Words, Fact] = Field(default_factory=dict, description="A few figures for the status.")
     usage: Usage = Field(default_factory=Usage)
 
 
@@ -156,7 +156,7 @@ class Progress(ApiModel):
 
     done: int = Field(ge=0, description="Units that are committed or done.")
     total: int = Field(ge=0, description="Units in all.")
-    unit: Label = Field("rows", max_length=16)
+    unit: Words = Field("rows", max_length=16)
     per_second: float = Field(0.0, ge=0, description="Units a second, lately.")
     tokens_per_second: float = Field(0.0, ge=0)
     dropped: int | None = Field(None, ge=0, description="Of a worker that was told to end: units in the making, which are lost.")

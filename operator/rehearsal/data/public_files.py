@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.api.messages import Refused
+from rehearsal.outside.json_text import read_json
 
 PIECE = 1 << 22
 BATCH = 1000
@@ -32,7 +33,7 @@ def _lines(path: Path, name: str) -> Iterator[object]:
     with path.open(encoding="utf-8") as file:
         for number, text in enumerate(file, 1):
             try:
-                yield json.loads(text)
+                yield read_json(text.encode())
             except ValueError as error:
                 raise _unreadable(name, f"line {number} is not JSON") from error
 

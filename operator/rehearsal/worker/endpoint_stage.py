@@ -13,6 +13,7 @@ from rehearsal.api.platform import EndpointConfig, endpoint_variable
 from rehearsal.inference.chat import Served
 from rehearsal.inference.control_strings import ControlStrings
 from rehearsal.inference.endpoint import Endpoint, connect_endpoint
+from rehearsal.outside.json_text import read_own_json
 from rehearsal.worker.context import Context, Outcome
 from rehearsal.worker.models import tokenizers_of
 from rehearsal.worker.sampled_stage import Program, run_sampled
@@ -53,7 +54,7 @@ def _pinned(context: Context, served: Served) -> Served:
     """Return who answered the stage first, which is written beside its shards: later pods must meet the same one."""
     key = f"{context.output.layout.prefix}/served.json"
     context.objects.create(key, json.dumps(asdict(served)).encode())
-    return Served(**json.loads(context.objects.get(key)))
+    return Served(**read_own_json(context.objects.get(key)))
 
 
 def _config(context: Context) -> EndpointConfig:

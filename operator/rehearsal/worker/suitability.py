@@ -3,7 +3,6 @@
 Preflight asks it of models in the store; a stage that fetches a model asks it before the weights come.
 """
 
-import json
 from pathlib import Path
 
 from rehearsal.api.messages import Refused
@@ -18,6 +17,7 @@ from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import UnencodableError
 from rehearsal.worker.context import Context
 from rehearsal.worker.inputs import as_messages, bring_input
+from rehearsal.worker.model_files import read_config
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
 
@@ -100,6 +100,6 @@ def _usable(context: Context, name: str, layout: DataFormat, model: ChatModel | 
 def _check_size(context: Context, folder: Path, weight_bytes: int) -> None:
     """Refuse a fine-tune that cannot fit memory or disk, by the size of the weights: none is read."""
     limits, training = context.task.limits, context.spec.training
-    model = ModelShape.of(json.loads((folder / "config.json").read_bytes()), weight_bytes)
+    model = ModelShape.of(read_config(folder, "spec.baseModel"), weight_bytes)
     decide(model, training, Machine.of(limits, limits.use_cpu))
     check_scratch(model, training, context.task.train_scratch)
