@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rehearsal.outside.unreadable import Unreadable
@@ -39,26 +40,22 @@ def read_json(
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable("is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
-    try:
-        value = json.loads(
-            text,
-            parse_int=_integer,
-            parse_float=_real,
-            parse_constant=float if constants else _constant,
-            object_pairs_hook=_once if keys_once else None,
-        )
-    except json.JSONDecodeError as error:
-        raise Unreadable(f"is not JSON (column {error.colno}: {_problem(error)})", error.lineno) from None
-    except RecursionError:
-        raise _too_deep(text) from None
-    except _Fault as error:
-        raise Unreadable(str(error), _line_of_fault(text, constants, keys_once)) from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-        raise _too_deep(text)
+        line, byte = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        raise Unreadable(f"is not UTF-8 at byte {byte}; save it as UTF-8", line) from None
+    with _faults_told(text, constants, keys_once):
+        value: object = _decoder(constants, keys_once).decode(text)
+    _refuse_depth(text, value)
     if not halves and (half := _HALF.search(text)) and not _is_whole(value):
         raise Unreadable("holds half of a surrogate pair: not valid Unicode", text.count("\n", 0, half.start()) + 1)
     return value
+
+
+def read_json_item(text: str, place: int) -> tuple[object, int]:
+    """Return the JSON value that begins at a place of a longer text, and where it ends, or raise Unreadable."""
+    with _faults_told(text, constants=False, keys_once=False):
+        value, end = _decoder(constants=False, keys_once=False).raw_decode(text, place)
+    _refuse_depth(text[place:end], value)
+    return value, end
 
 
 def read_own_json(text: str | bytes) -> Own:
@@ -72,9 +69,35 @@ def read_own_json(text: str | bytes) -> Own:
         raise ValueError("nested too deeply") from None
 
 
+def _decoder(constants: bool, keys_once: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_int=_integer,
+        parse_float=_real,
+        parse_constant=float if constants else _constant,
+        object_pairs_hook=_once if keys_once else None,
+    )
+
+
+@contextmanager
+def _faults_told(text: str, constants: bool, keys_once: bool) -> Iterator[None]:
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"is not JSON (column {error.colno}: {_problem(error)})", error.lineno) from None
+    except RecursionError:
+        raise _too_deep(text) from None
+    except _Fault as error:
+        raise Unreadable(str(error), _line_of_fault(text, constants, keys_once)) from None
+
+
+def _refuse_depth(text: str, value: object) -> None:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise _too_deep(text)
+
+
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise _Fault(f"holds a number of more than {MAX_DIGITS} digits")
+        raise _Fault(f"holds a number that is too long; at most {MAX_DIGITS} digits are read")
     return int(digits)
 
 

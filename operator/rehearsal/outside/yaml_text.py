@@ -193,7 +193,7 @@ def _meaning(plain: str, line: int) -> object:
     if not (_INTEGER.fullmatch(plain) or _REAL.fullmatch(plain)):
         return plain
     if len(plain) > MAX_DIGITS:
-        raise Unreadable(f"holds a number of more than {MAX_DIGITS} digits; if it is a text, put it in quotes", line)
+        raise Unreadable(f"holds a number that is too long; at most {MAX_DIGITS} digits are read, a text stands in quotes", line)
     return _number(plain, line)
 
 

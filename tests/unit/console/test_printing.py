@@ -18,7 +18,9 @@ PRINTED = "\\x1b[2J\\x1b]0;pwned\\x07 \\u202e [bold]"
 
 
 def status_of(state: State) -> RunStatus:
-    stage = StageStatus(name="report", state=state, message=HOSTILE, reason=HOSTILE, unit=HOSTILE[:4], total=2, done=1, per_second=1.0)
+    stage = StageStatus(
+        name="report", state=state, message=HOSTILE, reason=HOSTILE, unit=HOSTILE[:4], total=2, done=1, per_second=1.0
+    )
     return RunStatus(stages=[stage.model_copy(update={"facts": {HOSTILE: HOSTILE}})])
 
 

@@ -45,7 +45,7 @@ def test_plain_documents_mean_what_kubectl_takes_them_for(text: str, value: obje
         ("- " * 3000, "line 1: is nested too deeply"),
         ("{a: " * 3000, "line 1: is nested too deeply"),
         ("\n".join(" " * i + "a:" for i in range(300)), "line 51: is nested too deeply"),
-        ("a: 1\nb: " + "9" * 5000, "line 2: holds a number of more than 100 digits"),
+        ("a: 1\nb: " + "9" * 5000, "line 2: holds a number that is too long; at most 100 digits are read"),
         ("a: 1e999", "line 1: holds a number that is too large"),
         ("a:\n- .inf", "line 2: holds NaN or infinity"),
         ('a: 1\nb: "\\ud83d"', "line 2: holds half of a surrogate pair"),
