@@ -134,25 +134,23 @@ def _framed(value: object) -> bytes:
 
 
 def _read_frame(child: subprocess.Popen[bytes], deadline: float) -> bytes:
-    (length,) = HEADER.unpack(_read(child, HEADER.size, deadline))
-    if length > MAX_ANSWER:
-        raise EOFError
-    return _read(child, length, deadline)
-
-
-def _read(child: subprocess.Popen[bytes], length: int, deadline: float) -> bytes:
-    """Read exactly so many bytes of the child's output. Raises TimeoutError at the deadline, EOFError at its end."""
+    """Read one frame of the child's output. Raises TimeoutError at the deadline, EOFError where it ends or has no measure."""
     assert child.stdout is not None  # noqa: S101  a pipe
-    number, data = child.stdout.fileno(), bytearray()
+    number, data, whole = child.stdout.fileno(), bytearray(), HEADER.size
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    while len(data) < length:
+    while len(data) < whole:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
-        if not (piece := os.read(number, min(length - len(data), 2**20))):
+        # Nothing comes after the frame: the child waits for the next request.
+        if not (piece := os.read(number, 2**20)):
             raise EOFError
         data += piece
-    return bytes(data)
+        if len(data) >= HEADER.size:
+            whole = HEADER.size + HEADER.unpack(data[: HEADER.size])[0]
+        if whole > MAX_ANSWER:
+            raise EOFError
+    return bytes(data[HEADER.size :])
 
 
 def _end(child: subprocess.Popen[bytes], patience: float = 0) -> int:
