@@ -1,5 +1,6 @@
 """The operator's platform file: read as it is, or refused with file and field."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.api.messages import Refused
+from rehearsal.controller.__main__ import main
 from rehearsal.controller.platform_file import read_platform
 
 
@@ -84,6 +86,24 @@ def test_stores_of_different_tenants_may_lie_side_by_side(tmp_path: Path) -> Non
         "stores: {a: {s3: {bucket: runs, prefix: team}, namespaces: [a]}, b: {s3: {bucket: runs, prefix: team-b}, namespaces: [b]}}"
     )
     assert read_platform(written(tmp_path, text), ["a", "b"]).stores.keys() == {"a", "b"}
+
+
+def test_whatever_ends_the_operator_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class PanicError(BaseException):
+        pass
+
+    def panic(*_: object) -> None:
+        raise PanicError("\x1b[2J")
+
+    monkeypatch.setattr("rehearsal.controller.__main__.read_platform", panic)
+    handlers = logging.getLogger().handlers[:]
+    try:
+        assert main(["--platform", str(tmp_path / "platform.yaml")]) == 70
+    finally:
+        logging.getLogger().handlers[:] = handlers
+    assert "unforeseen PanicError; please report it" in capfd.readouterr().err
 
 
 def test_the_operator_does_not_start_without_a_platform(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def raising(error: BaseException) -> Any:
         (raising(MemoryError()), ExitCode.BUG, "unforeseen MemoryError"),
         (endless, ExitCode.BUG, "unforeseen RecursionError"),
         (raising(UnspeakableError()), ExitCode.BUG, "unforeseen UnspeakableError"),
+        (raising(ValueError("\x1b[2J\u202e")), ExitCode.BUG, "unforeseen ValueError"),
         (raising(ValueError("\ud83d")), ExitCode.BUG, "unforeseen ValueError"),
         (raising(Refused("half \ud83d \x1b[2J\u202e\x00 of it\nand more")), ExitCode.REFUSED, "half \\ud83d \\x1b[2J\\u202e\\x00 of it\\n"),
         (raising(Refused("x" * 100_000, "B" * 100)), ExitCode.REFUSED, "x" * 2000),
