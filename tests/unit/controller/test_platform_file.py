@@ -98,11 +98,13 @@ def test_whatever_ends_the_operator_is_told(
         raise PanicError("\x1b[2J")
 
     monkeypatch.setattr("rehearsal.controller.__main__.read_platform", panic)
-    handlers = logging.getLogger().handlers[:]
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     try:
         assert main(["--platform", str(tmp_path / "platform.yaml")]) == 70
     finally:
-        logging.getLogger().handlers[:] = handlers
+        root.handlers[:] = handlers
+        root.setLevel(level)
     assert "unforeseen PanicError; please report it" in capfd.readouterr().err
 
 
