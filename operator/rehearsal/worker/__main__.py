@@ -4,7 +4,6 @@ No traceback reaches a person for a fault that has a name; an unforeseen one is 
 """
 
 import argparse
-import errno
 import importlib
 import os
 import signal
@@ -16,7 +15,16 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from rehearsal.api.messages import TERMINATION_BYTES, CorruptInput, DiskError, ExitCode, Refused, StageError, Termination
+from rehearsal.api.messages import (
+    OF_THE_DISK,
+    TERMINATION_BYTES,
+    CorruptInput,
+    DiskError,
+    ExitCode,
+    Refused,
+    StageError,
+    Termination,
+)
 from rehearsal.api.task import Task
 from rehearsal.outside.text import shown
 from rehearsal.pipeline.stage import Kind
@@ -89,7 +97,7 @@ def _end(path: Path, error: BaseException, scratch: Path) -> int:
 
 def _named(error: BaseException, scratch: Path) -> StageError | None:
     """Return the end of a stage that an exception stands for; None is a bug of ours."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         return DiskError(f"{error.strerror}: {error.filename or scratch}; make room and run again")
     return error if isinstance(error, StageError) else None
 
