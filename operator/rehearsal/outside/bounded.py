@@ -22,8 +22,8 @@ from rehearsal.outside.child import HEADER, OUT_OF_MEMORY, START_SECONDS
 MEMORY = 2**30
 SECONDS = 20
 MAX_ANSWER = 256 * 2**20
-PATIENCE = 10
-"""A call may last this many times longer on the clock than its limit of processor time: a machine may be busy."""
+PATIENCE, GRACE_SECONDS = 10, 60
+"""A call may last so many times its limit of processor time on the clock, and a minute more: a machine may be busy."""
 LAST_SECONDS = 5
 """How long a child that has closed its end may take to be gone, so that its exit code can be told."""
 
@@ -97,15 +97,15 @@ class Bounded:
             raise
 
     def _exchange(self, request: bytes, seconds: int) -> object:
-        child = self._child
+        child, longest = self._child, GRACE_SECONDS + seconds * PATIENCE
         assert child is not None and child.stdin is not None  # noqa: S101  set by _start
         try:
             child.stdin.write(request)
             child.stdin.flush()
-            answer = json.loads(_read_frame(child, time.monotonic() + seconds * PATIENCE))
+            answer = json.loads(_read_frame(child, time.monotonic() + longest))
         except TimeoutError:
             self._end()
-            raise OutOfBounds(f"took more than {seconds * PATIENCE} s") from None
+            raise OutOfBounds(f"took more than {longest} s") from None
         except (OSError, EOFError):
             raise OutOfBounds(self._fate(seconds)) from None
         if "raised" in answer:
