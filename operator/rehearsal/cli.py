@@ -21,8 +21,10 @@ from rehearsal.console.machine import platform_of
 from rehearsal.console.manifest import check_names, read_for_one_machine, read_manifest
 from rehearsal.console.outcome import export_report, plan_table, print_comparison, summary
 from rehearsal.console.session import carry_out, look_ahead, now, recorded, run_until_done, state_folder
+from rehearsal.outside.text import shown
 
 INTERRUPTED = 130
+LONGEST = 20_000
 
 
 def main() -> None:
@@ -38,19 +40,21 @@ def main() -> None:
         errors.print(str(Interrupted(())), style="yellow", markup=False, highlight=False, soft_wrap=True)
         code = INTERRUPTED
     except StageError as error:
-        errors.print(f"{error.reason}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(errors, f"{error.reason}: {error}", "red")
         code = error.code
     except ClusterError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(errors, str(error), "red")
         code = ExitCode.UNAVAILABLE
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        errors.print(f"{error.strerror or error}{where}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(errors, f"{error.strerror or error}{where}", "red")
         code = ExitCode.DISK
-    except Exception:
+    except SystemExit:
+        raise
+    except BaseException:
         details = Path(tempfile.mkstemp(prefix="rehearsal-bug-", suffix=".log")[1])
-        details.write_text(traceback.format_exc())
-        errors.print(f"A bug of ours; the details are in {details}. Please report it.", style="red", soft_wrap=True)
+        details.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        _say(errors, f"A bug of ours; the details are in {details}. Please report it.", "red")
         code = ExitCode.BUG
     sys.exit(code)
 
@@ -70,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if failed or not (done := status.condition("Complete")) or done.status != "True":
         return _explain_failure(status, state)
     page = export_report(platform, manifest, status, state)
-    console.print(summary(name, before, status, page), markup=False, highlight=False, soft_wrap=True)
+    _say(console, summary(name, before, status, page))
     return ExitCode.DONE
 
 
@@ -105,10 +109,15 @@ def _explain_failure(status: RunStatus, state: Path | None) -> int:
         errors.print("The run is suspended: set spec.suspend to false to go on.", style="yellow")
         return ExitCode.DONE
     words = f"{failed.name} failed. {failed.message}" if failed else (status.condition("Failed") or status.conditions[0]).message
-    errors.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
+    _say(errors, words, "red")
     if state:
-        errors.print(f"Logs: {state / 'logs'}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        _say(errors, f"Logs: {state / 'logs'}", "dim")
     return failed.exit_code or ExitCode.BUG if failed else ExitCode.REFUSED
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Print text as it stands, printable whatever it holds."""
+    console.print(shown(text, LONGEST, lines=True), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:

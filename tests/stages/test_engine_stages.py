@@ -28,8 +28,8 @@ from rehearsal.pipeline.reconstruction import round_rows
 from rehearsal.pipeline.stage import rows_per_shard
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.prequery import derive_pre_query
-from rehearsal.prompts.ratings import rating_place
 from rehearsal.store.commit import Artifact
 from rehearsal.store.open import open_store
 from rehearsal.worker.models import model_digest
@@ -224,8 +224,8 @@ def test_ratings_are_the_model_s_own_probabilities(bench: Bench):
 
     Both compute in bfloat16. transformers in bfloat16 is itself 0.0002 (median) to 0.06 (worst of 80) away from float32.
     """
-    tokenizer = ChatTokenizer.load(bench.server.model)
-    place, questions = rating_place(tokenizer), Questions(RUBRIC, tokenizer)
+    served = ChatModel.load(bench.server.model)
+    place, questions = served.rating_place(), Questions(RUBRIC, served)
     model = AutoModelForCausalLM.from_pretrained(bench.server.model, dtype=torch.bfloat16)
     responses = [row["answers"] for row in bench.artifact("respond-base").rows()]
     errors = []

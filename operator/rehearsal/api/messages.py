@@ -10,11 +10,14 @@ StageError          one exit code each; str() is one plain line, never a traceba
 """
 
 import errno
+import math
 from enum import IntEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rehearsal.api.model import ApiModel
+from rehearsal.outside.text import shown
 
 TERMINATION_BYTES = 4096
 """Kubernetes keeps no more of a termination message (`terminationMessagePath`)."""
@@ -112,24 +115,41 @@ class Usage(ApiModel):
         )
 
 
+LONGEST_MESSAGE = 2048
+
+
+def _shown(value: object, most: int) -> object:
+    return shown(value, most) if isinstance(value, str) else value
+
+
+def _fact(value: object) -> object:
+    """JSON has no word for a figure that is none."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else _shown(value, 253)
+
+
+Words = Annotated[str, BeforeValidator(lambda value: _shown(value, 64))]
+"""A word or two, printable whatever was given."""
+Line = Annotated[str, BeforeValidator(lambda value: _shown(value, LONGEST_MESSAGE))]
+"""One line for a person, printable whatever was given."""
+Fact = Annotated[str | int | float, BeforeValidator(_fact)]
+
+
 class Termination(ApiModel):
     """A worker's last word, written to its termination message: at most 4,096 bytes, no model text."""
 
     fingerprint: str | None = Field(None, description="What the stage sealed, or found sealed.")
     manifest_digest: str | None = Field(None, description="SHA-256 of the seal; absent when nothing was sealed.")
-    reason: str | None = Field(None, description="Why it failed, CamelCase.")
-    message: str | None = Field(
-        None,
-        max_length=2048,
-        description="Why it failed, what to know of what it sealed, or why it asks for another round: one line.",
+    reason: Words | None = Field(None, description="Why it failed, CamelCase.")
+    message: Line | None = Field(
+        None, description="Why it failed, what to know of what it sealed, or why it asks for another round: one line."
     )
-    void: str | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
+    void: Words | None = Field(None, description="The stage whose sealed output was found missing or corrupt.")
     another_round: int | None = Field(None, description="The round of elicitation that select asks for next.")
     inputs: dict[str, str] = Field(default_factory=dict, description="Preflight: the digest of every external input.")
     sealed: dict[str, str] = Field(default_factory=dict, description="Preflight: stage -> digest of the seal it found.")
     rows: int | None = Field(None, description="Rows of the stage's output.")
-    refused: dict[str, int] = Field(default_factory=dict, description="Rows refused, by reason.")
-    facts: dict[str, str | int | float] = Field(default_factory=dict, description="A few figures for the status.")
+    refused: dict[Words, int] = Field(default_factory=dict, description="Rows refused, by reason.")
+    facts: dict[Words, Fact] = Field(default_factory=dict, description="A few figures for the status.")
     usage: Usage = Field(default_factory=Usage)
 
 
@@ -138,7 +158,7 @@ class Progress(ApiModel):
 
     done: int = Field(ge=0, description="Units that are committed or done.")
     total: int = Field(ge=0, description="Units in all.")
-    unit: str = Field("rows", max_length=16)
+    unit: Words = Field("rows", max_length=16)
     per_second: float = Field(0.0, ge=0, description="Units a second, lately.")
     tokens_per_second: float = Field(0.0, ge=0)
     dropped: int | None = Field(None, ge=0, description="Of a worker that was told to end: units in the making, which are lost.")

@@ -1,9 +1,9 @@
 """What an API server's refusal asks of the caller: its answer as an error of the port. Text comes from the server's Status object."""
 
-import json
 from typing import Any
 
 from rehearsal.cluster.port import AlreadyExists, ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
+from rehearsal.outside.json_text import read_own_json
 
 
 class NotServed(Unavailable):
@@ -38,7 +38,7 @@ def error_of(verb: str, kind: str, code: int, body: bytes, retry_after: str | No
 
 def _status(body: bytes) -> dict[str, Any]:
     try:
-        status = json.loads(body)
+        status = read_own_json(body)
     except ValueError:
         return {}
     return status if isinstance(status, dict) and status.get("kind") == "Status" else {}

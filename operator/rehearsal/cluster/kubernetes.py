@@ -3,7 +3,6 @@
 Nothing is tried again here: whoever calls knows how long to wait. Not covered: tokens that a kubeconfig's plugin has to renew.
 """
 
-import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,6 +21,7 @@ import rehearsal
 from rehearsal.cluster.api_errors import NotServed, error_of
 from rehearsal.cluster.port import API_VERSIONS, AlreadyExists, Invalid, Manifest, Manifests, NotFound, Unavailable
 from rehearsal.cluster.stamps import now, stamp
+from rehearsal.outside.json_text import read_own_json
 
 OnCall = Callable[[str, str, int], None]
 """Told of every request: its verb and kind as RBAC has them (`patch`, `ReconstructionRun/status`), and the HTTP status; 0: none came."""
@@ -150,7 +150,7 @@ class KubernetesCluster:
     async def _json(self, request: "_Request") -> Manifest:
         answer = await self._ask(request)
         try:
-            manifest: Manifest = json.loads(answer)
+            manifest: Manifest = read_own_json(answer)
         except ValueError as error:
             raise Unavailable(f"{request.verb} {request.kind}: the answer is not JSON: {answer[:100]!r}") from error
         return manifest

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rehearsal.cluster.port import API_VERSIONS, AlreadyExists, Conflict, Invalid, Manifest, Manifests, NotFound, Unavailable
 from rehearsal.cluster.stamps import now, stamp
+from rehearsal.outside.json_text import read_own_json
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -140,7 +141,7 @@ def _age(item: Manifest) -> tuple[str, int]:
 
 def _read(path: Path) -> Manifest:
     try:
-        item: Manifest = json.loads(path.read_bytes())
+        item: Manifest = read_own_json(path.read_bytes())
         key_of(item)
         _age(item)
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rehearsal.cluster.port import Manifest
+from rehearsal.outside.json_text import read_own_json
 
 _PREFIX = "rehearsal.dev/"
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels")
@@ -49,7 +50,7 @@ def pack(item: Manifest) -> bytes:
 
 def unpack(packed: bytes) -> Manifest:
     """Return a new copy of the object that was packed."""
-    item: Manifest = json.loads(zlib.decompressobj(wbits=_WINDOW, zdict=_DICTIONARY).decompress(packed))
+    item: Manifest = read_own_json(zlib.decompressobj(wbits=_WINDOW, zdict=_DICTIONARY).decompress(packed))
     return item
 
 

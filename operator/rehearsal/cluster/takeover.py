@@ -18,6 +18,7 @@ from typing import Any
 from rehearsal.cluster import supervise
 from rehearsal.cluster.place import MARK
 from rehearsal.cluster.port import Unavailable
+from rehearsal.outside.json_text import read_own_json
 
 _PATIENCE_ROUNDS = 100
 _ROUND_SECONDS = 0.05
@@ -133,7 +134,7 @@ def _writes_to(pid: int, logs: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = read_own_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise Unavailable(f"{path} cannot be read; remove it when no process of an earlier command is left") from error
     return content

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rehearsal.api.status import RunStatus, StageStatus, State
+from rehearsal.outside.text import shown
 
 STYLES = {
     State.PENDING: "dim",
@@ -22,6 +23,7 @@ STYLES = {
     State.FAILED: "bold red",
 }
 LINE_SECONDS = 15.0
+LONGEST = 4000
 
 
 class LiveView:
@@ -58,13 +60,13 @@ class LiveView:
             style = STYLES[stage.state]
             bar = ProgressBar(total=max(stage.total, 1), completed=_shown(stage), width=24)
             row = (
-                stage.name,
+                Text(shown(stage.name)),
                 Text(stage.state, style=style),
                 bar,
-                _done(stage),
-                _rate(stage),
+                Text(shown(_done(stage))),
+                Text(shown(_rate(stage))),
                 self._time(stage),
-                Text(_words(stage)),
+                Text(shown(_words(stage), LONGEST)),
             )
             table.add_row(*row)
         return table
@@ -82,7 +84,7 @@ class LiveView:
             self._states[stage.name], self._spoken[stage.name] = state, now
             words = "  ".join(part for part in (_done(stage), _rate(stage), self._time(stage), _words(stage)) if part)
             self._console.print(
-                f"[{status.progress:3d} %] {stage.name:16} {stage.state:10} {words}".rstrip(),
+                shown(f"[{status.progress:3d} %] {stage.name:16} {stage.state:10} {words}".rstrip(), LONGEST),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

@@ -1,11 +1,9 @@
 """Reading a manifest and a platform file: every problem is told with file, line and field, before anything starts."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from rehearsal.api.explain import explain, problems
@@ -13,42 +11,24 @@ from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.controller.hold import missing
+from rehearsal.outside.text import shown
+from rehearsal.outside.unreadable import Unreadable
+from rehearsal.outside.yaml_text import Document, read_document
 
 API_VERSION, KIND = "rehearsal.dev/v1alpha1", "ReconstructionRun"
 TOP = ("apiVersion", "kind", "metadata", "spec")
 METADATA = ("name", "namespace", "labels", "annotations")
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads scalars as kubectl does: `1e-6` is a number, a date is text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-class _TwiceError(Exception):
-    """A key that is written twice in one mapping: YAML would keep the last and say nothing."""
-
-    def __init__(self, field: str, line: int) -> None:
-        super().__init__(field)
-        self.field, self.line = field, line
-
-
 def read_manifest(path: Path) -> tuple[dict[str, Any], RunSpec]:
     """Return the manifest (with a namespace) and its spec; raises Refused with one line a problem."""
-    manifest, lines = _load(path)
+    manifest, document = _load(path)
     found = [*_envelope(manifest)]
     spec: RunSpec | None = None
     if not found:
         spec, found = problems(manifest["spec"])
     if found or spec is None:
-        raise Refused("\n".join(f"{path}:{_line(lines, field)}: {field}: {text}" for field, text in found), "BadManifest")
+        raise Refused("\n".join(f"{path}:{document.line(field)}: {field}: {text}" for field, text in found), "BadManifest")
     manifest["metadata"].setdefault("namespace", "default")
     return manifest, spec
 
@@ -58,9 +38,9 @@ def read_for_one_machine(path: Path) -> dict[str, Any]:
     manifest, spec = read_manifest(path)
     asked: dict[str, object] = {"spec.queueName": spec.queue_name}
     asked |= {f"spec.scheduling.{name}": value for name, value in spec.scheduling.wire().items() if value}
-    _, lines = _load(path)
+    _, document = _load(path)
     found = [
-        f"{path}:{_line(lines, field)}: {field}: one machine has no nodes and no queues" for field, value in asked.items() if value
+        f"{path}:{document.line(field)}: {field}: one machine has no nodes and no queues" for field, value in asked.items() if value
     ]
     if found:
         raise Refused("\n".join(found) + "\nLeave it out, or run it on a cluster.", "BadManifest")
@@ -70,25 +50,26 @@ def read_for_one_machine(path: Path) -> dict[str, Any]:
 def check_names(path: Path, platform: Platform) -> None:
     """Raise Refused where the manifest names a store or an endpoint that the platform does not have."""
     _, spec = read_manifest(path)
-    _, lines = _load(path)
-    if found := [f"{path}:{_line(lines, name.field)}: {name.field}: {name.refusal}" for name in missing(spec, platform)]:
+    _, document = _load(path)
+    if found := [f"{path}:{document.line(name.field)}: {name.field}: {name.refusal}" for name in missing(spec, platform)]:
         raise Refused("\n".join(found), "BadManifest")
 
 
 def read_platform(path: Path, defaults: dict[str, Any]) -> Platform:
     """Return the platform that a file describes on top of defaults, with the file's folders made absolute."""
-    values, lines = _load(path)
+    values, document = _load(path)
     try:
         platform = Platform.model_validate(_merge(defaults, values))
     except ValidationError as error:
         text = "\n".join(
-            f"{path}:{_line(lines, field.removeprefix('platform.'))}: {field}: {text}" for field, text in explain(error, "platform")
+            f"{path}:{document.line(field.removeprefix('platform.'))}: {field}: {text}"
+            for field, text in explain(error, "platform")
         )
         raise Refused(text, "BadPlatform") from None
     if remote := [name for name, store in platform.stores.items() if store.s3]:
         field = f"stores.{remote[0]}.s3"
         raise Refused(
-            f"{path}:{_line(lines, field)}: platform.{field}: is not available in this release: use a folder", "BadPlatform"
+            f"{path}:{document.line(field)}: platform.{field}: is not available in this release: use a folder", "BadPlatform"
         )
     return absolute_folders(platform, path.parent)
 
@@ -105,53 +86,19 @@ def absolute_folders(platform: Platform, root: Path) -> Platform:
     return platform.model_copy(update={"stores": stores})
 
 
-def _load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _load(path: Path) -> tuple[dict[str, Any], Document]:
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=_Loader)
-        lines = dict(_lines(node, "")) if node else {}
-        value = _Loader(text).get_single_data()
-    except _TwiceError as error:
-        raise Refused(f"{path}:{error.line}: {error.field}: is written twice; keep one of the two", "BadManifest") from None
-    except RecursionError:
-        raise Refused(f"{path}: an alias holds itself", "BadManifest") from None
+        document = read_document(path.read_bytes())
     except FileNotFoundError:
         raise Refused(f"{path}: there is no such file", "BadManifest") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{path}: cannot be read: {error}", "BadManifest") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Refused(f"{path}:{line}: not YAML: {error.problem}", "BadManifest") from None
-    except yaml.YAMLError as error:
-        raise Refused(f"{path}: not one YAML document: {error}", "BadManifest") from None
-    if not isinstance(value, dict) or node is None:
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}", "BadManifest") from None
+    except Unreadable as error:
+        twice = f"{shown(error.twice)}: is written twice; keep one of the two" if error.twice else error.problem
+        raise Refused(f"{path}:{error.line or 1}: {twice}", "BadManifest") from None
+    if not isinstance(document.value, dict):
         raise Refused(f"{path}:1: holds no mapping; a manifest starts with apiVersion, kind, metadata and spec", "BadManifest")
-    return value, lines
-
-
-def _lines(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
-    """Yield (field path, line) of every node."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            inner = f"{path}.{key.value}".lstrip(".")
-            if inner in seen:
-                raise _TwiceError(inner, key.start_mark.line + 1)
-            seen.add(inner)
-            yield inner, key.start_mark.line + 1
-            yield from _lines(value, inner)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield f"{path}[{index}]", value.start_mark.line + 1
-            yield from _lines(value, f"{path}[{index}]")
-
-
-def _line(lines: dict[str, int], field: str) -> int:
-    """Return the line of a field, or of the nearest one around it that is written."""
-    while field and field not in lines:
-        cut = max(field.rfind("."), field.rfind("["))
-        field = field[:cut] if cut > 0 else ""
-    return lines.get(field, 1)
+    return document.value, document
 
 
 def _envelope(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

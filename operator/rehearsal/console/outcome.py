@@ -14,6 +14,7 @@ from rehearsal.api.platform import Platform
 from rehearsal.api.status import Funnel, RunStatus, StageStatus, State
 from rehearsal.console.live import clock
 from rehearsal.console.session import recorded
+from rehearsal.outside.text import shown
 from rehearsal.pipeline.stage import Kind
 from rehearsal.report.contents import ReportData
 from rehearsal.report.page import comparison_page
@@ -51,7 +52,7 @@ def summary(name: str, before: RunStatus | None, status: RunStatus, page: Path) 
     lines += [f"{stage.name}: {stage.message}" for stage in stages if stage.message]
     report = status.stage(Kind.REPORT)
     lines += [f"  {fact:16} {value}" for fact, value in (report.facts if report else {}).items()]
-    return "\n".join([*lines, f"Report: {page}"])
+    return "\n".join(shown(line) for line in [*lines, f"Report: {page}"])
 
 
 def _steps(funnel: Funnel) -> str:
@@ -70,7 +71,7 @@ def plan_table(status: RunStatus) -> Table:
         if stage.name == Kind.PREFLIGHT:
             continue
         verdict, why = ("reuse", "the store holds this result already") if stage.sealed else ("run", stage.reason)
-        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, Text(why))
+        table.add_row(stage.name, (stage.fingerprint or "")[:16], verdict, Text(shown(why)))
     return table
 
 

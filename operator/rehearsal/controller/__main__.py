@@ -15,8 +15,10 @@ from rehearsal.cluster.port import Unavailable
 from rehearsal.controller.journal import FORMATS, configure
 from rehearsal.controller.platform_file import read_platform
 from rehearsal.controller.process import Options, operate
+from rehearsal.outside.text import shown
 
 log = logging.getLogger(__package__)
+LONGEST = 20_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,11 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         platform = read_platform(arguments.platform, arguments.namespace)
         return asyncio.run(operate(Options(platform, arguments.namespace, arguments.port, arguments.sweep_seconds)))
     except Refused as error:
-        log.critical("%s", error)
+        log.critical("%s", shown(str(error), LONGEST, lines=True))
         return error.code
     except (Unavailable, OSError) as error:
-        log.critical("%s", error)
+        log.critical("%s", shown(str(error)))
         return ExitCode.UNAVAILABLE
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        log.critical("unforeseen %s; please report it", type(error).__name__, exc_info=True)
+        return ExitCode.BUG
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,6 +1,5 @@
 """A Job as a decision sees it: where it stands, what its pods last said, how it ended."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from rehearsal.controller.ends import (
 from rehearsal.controller.waiting import containers, queue_of, why_waiting, workload_of
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
+from rehearsal.outside.json_text import read_json
 from rehearsal.pipeline.stage import Kind
 
 ANNOTATIONS = ("fingerprint", "attempt", "execution", "supplies", "devices")
@@ -256,7 +256,8 @@ async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str
     for line in reversed(tail.splitlines()):
         if line.startswith(PROGRESS_PREFIX):
             try:
-                return Progress.model_validate(json.loads(line)["progress"])
+                found: Any = read_json(line.encode(errors="replace"))
+                return Progress.model_validate(found["progress"])
             except (ValueError, KeyError):
                 return None
     return None

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from rehearsal.api.explain import explain
 from rehearsal.api.messages import Refused
 from rehearsal.api.platform import Platform
+from rehearsal.outside.unreadable import Unreadable
+from rehearsal.outside.yaml_text import read_yaml
 
 
 def read_platform(path: Path, namespaces: Sequence[str]) -> Platform:
@@ -18,11 +19,11 @@ def read_platform(path: Path, namespaces: Sequence[str]) -> Platform:
     to the one that the operator sees.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{path}: cannot be read: {error}", "BadPlatform") from None
-    except yaml.YAMLError as error:
-        raise Refused(f"{path}: is not YAML: {' '.join(str(error).split())}", "BadPlatform") from None
+        values = read_yaml(path.read_bytes())
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}", "BadPlatform") from None
+    except Unreadable as error:
+        raise Refused(f"{path}: {error}", "BadPlatform") from None
     try:
         platform = Platform.model_validate(values)
     except ValidationError as error:

@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rehearsal.api.messages import Refused
 from rehearsal.api.run import DataFormat
 from rehearsal.data.layouts import LAYOUTS, Message, RowError, layout_of
 from rehearsal.data.row_ids import RowIds
+from rehearsal.outside.json_text import read_json
+from rehearsal.outside.unreadable import Unreadable
 
 MAX_LINE_BYTES = 8 * 2**20
 """More than a million tokens of text; a longer line is a file of another kind, and is not read to its end."""
@@ -81,29 +82,13 @@ def _row(raw: bytes, first: bool) -> Mapping[str, object]:
     if not raw.strip():
         raise RowError("is blank; remove it")
     try:
-        row = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise RowError(f"is not UTF-8 at byte {error.start + 1}; save the file as UTF-8") from error
-    except RecursionError as error:
-        raise RowError("is nested too deeply; write a flat JSON object") from error
-    except json.JSONDecodeError as error:
-        raise RowError(f"is not JSON ({error.msg}, column {error.colno}); write one JSON object a line") from error
-    except ValueError as error:
-        raise RowError("holds a number that is too long; remove it") from error
+        row = read_json(raw, keys_once=True, halves=True)  # the layouts tell where half a pair stands
+    except Unreadable as error:
+        remedy = "" if ";" in error.problem else "; write one JSON object a line"
+        raise RowError(f"{error.problem}{remedy}") from error
     if not isinstance(row, dict):
         raise RowError("is JSON, but no object; write {…} with the keys of a known layout")
     return row
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise RowError("has a key twice; keep one of them")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise RowError(f"holds {name}, which is not JSON; write a number or null")
 
 
 def _refuse_twin(ids: RowIds, row: Mapping[str, object], line: int) -> None:

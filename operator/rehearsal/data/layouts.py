@@ -10,6 +10,7 @@ from rehearsal.api.run import DataFormat
 Message = dict[str, str]
 """One turn: `role` (system, user, assistant) and `content`, which is never blank."""
 
+MAX_TURNS = 10_000
 METADATA = ("id", "source", "dataset", "category", "metadata")
 """Keys that any row may have beside its layout's; they say where it came from and are not trained on."""
 
@@ -108,6 +109,8 @@ def _pair(user: str, assistant: str) -> list[Message]:
 
 
 def _checked(turns: list[Message]) -> tuple[Message, ...]:
+    if len(turns) > MAX_TURNS:
+        raise RowError(f"has {len(turns):,} turns; at most {MAX_TURNS:,} are read: split the conversation")
     roles = [turn["role"] for turn in turns]
     if unknown := next((i for i, role in enumerate(roles, 1) if role not in ("system", "user", "assistant")), None):
         raise RowError(f"has an unknown role in turn {unknown}; use system, user or assistant (ShareGPT: system, human or gpt)")

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rehearsal.api.messages import Usage
-from rehearsal.inference.completion import UnreadableAnswerError
+from rehearsal.inference.body import UnreadableAnswerError, count
+from rehearsal.outside.text import shown
 
+LONGEST_FINISH, LONGEST_NAME = 64, 253
 FILTERED = "content-filter"
 """The `finish` of a text that the service withheld."""
 
@@ -64,9 +66,11 @@ def parse_chat(body: object) -> tuple[Chat, Served]:
     try:
         raw = sorted(body["choices"], key=lambda choice: choice["index"])  # type: ignore[index]
         counts = body.get("usage") or {}  # type: ignore[attr-defined]
-        usage = Usage(prompt_tokens=int(counts.get("prompt_tokens", 0)), completion_tokens=int(counts.get("completion_tokens", 0)))
+        usage = Usage(
+            prompt_tokens=count(counts.get("prompt_tokens") or 0), completion_tokens=count(counts.get("completion_tokens") or 0)
+        )
         fingerprint = body.get("system_fingerprint")  # type: ignore[attr-defined]
-        served = Served(str(body["model"]), None if fingerprint is None else str(fingerprint))  # type: ignore[index]
+        served = Served(_name(body["model"]), None if fingerprint is None else _name(fingerprint))  # type: ignore[index]
         choices = tuple(_said(choice) for choice in raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableAnswerError(f"{type(error).__name__} in an answer of the service") from error
@@ -77,9 +81,18 @@ def parse_chat(body: object) -> tuple[Chat, Served]:
 
 def _said(raw: Mapping[str, object]) -> Said:
     text = raw["message"]["content"]  # type: ignore[index]
-    finish = str(raw["finish_reason"])
+    finish = shown(str(raw["finish_reason"]), LONGEST_FINISH)
     if text is None or finish == "content_filter":
         return Said("", FILTERED)
     if not isinstance(text, str):
         raise TypeError("a content that is no text")
-    return Said(text, finish)
+    return Said(_whole(text), finish)
+
+
+def _name(said: object) -> str:
+    return shown(str(said), LONGEST_NAME)
+
+
+def _whole(text: str) -> str:
+    """Join surrogate pairs, and replace what is left of one where the service cut the text inside it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

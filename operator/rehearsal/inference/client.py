@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 import aiohttp
 
 from rehearsal.api.messages import DeviceUnusable, Refused, StageError
-from rehearsal.inference.completion import Completion, CompletionRequest, UnreadableAnswerError, parse_completion
+from rehearsal.inference.body import UnreadableAnswerError, read_body, read_words
+from rehearsal.inference.completion import Completion, CompletionRequest, parse_completion
 from rehearsal.outside.json_text import read_json
 from rehearsal.outside.text import shown
 from rehearsal.outside.unreadable import Unreadable
 
+LONGEST_REFUSAL = 4000
 KEEP_ALIVE_SECONDS = 2
 """Less than vLLM's own 5 s: a connection that the server closes at the moment it is used again costs a repeat."""
 
@@ -132,7 +134,7 @@ class Engine:
             async with self._session.post(f"{self._url}/v1/completions", json=body, timeout=timeout) as response:
                 if response.status != HTTPStatus.OK:
                     await _raise_for(response)
-                return parse(await response.json())
+                return parse(await read_body(response))
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError, ValueError, UnreadableAnswerError) as error:
@@ -143,7 +145,7 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
         raise _UnansweredError(f"HTTP {response.status}")
     # The engine's words may quote a prompt: they are for the log, never for the status.
-    text = await response.text()
+    text = await read_words(response, LONGEST_REFUSAL)
     sys.stderr.write(f"engine: HTTP {response.status}: {shown(text, 300)}\n")
     raise RequestRefusedError(response.status, _sentence(text))
 
@@ -189,11 +191,12 @@ async def _wait_for_health(session: aiohttp.ClientSession, url: str, patience: P
 async def _check_model(session: aiohttp.ClientSession, url: str, model: str, max_model_len: int) -> None:
     try:
         async with session.get(f"{url}/v1/models", timeout=aiohttp.ClientTimeout(total=60)) as response:
-            served = {entry["id"]: entry["max_model_len"] for entry in (await response.json())["data"]}
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+            body: Any = await read_body(response)
+            served = {str(entry["id"]): entry["max_model_len"] for entry in body["data"]}
+    except (aiohttp.ClientError, TimeoutError, OSError, UnreadableAnswerError, KeyError, TypeError) as error:
         raise DeviceUnusable(f"the engine at {url} does not say what it serves ({type(error).__name__})", "EngineGone") from error
     if model not in served:
-        names = ", ".join(sorted(served)) or "nothing"
+        names = shown(", ".join(sorted(served)) or "nothing")
         raise Refused(f"the engine at {url} serves {names}, not {model}: does another server hold the port?", "WrongModel")
     if served[model] != max_model_len:
         raise Refused(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rehearsal.api.messages import Usage
+from rehearsal.inference.body import UnreadableAnswerError, count, token_id
 
 NEUTRAL: Mapping[str, object] = {
     "top_k": 0,
@@ -74,17 +75,13 @@ class Completion:
     usage: Usage
 
 
-class UnreadableAnswerError(Exception):
-    """The engine answered with something that is not a finished completion of the request."""
-
-
 def parse_completion(request: CompletionRequest, body: object) -> Completion:
     """Read an engine's answer, or raise UnreadableAnswerError (an engine that is shutting down gives unfinished ones)."""
     try:
         raw = sorted(body["choices"], key=lambda choice: choice["index"])  # type: ignore[index]
         counts = body["usage"]  # type: ignore[index]
         choices = tuple(_choice(choice, request) for choice in raw)
-        usage = Usage(prompt_tokens=counts["prompt_tokens"], completion_tokens=counts["completion_tokens"])
+        usage = Usage(prompt_tokens=count(counts["prompt_tokens"]), completion_tokens=count(counts["completion_tokens"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise UnreadableAnswerError(f"{type(error).__name__} in an answer of the engine") from error
     if len(choices) != request.n:
@@ -93,9 +90,9 @@ def parse_completion(request: CompletionRequest, body: object) -> Completion:
 
 
 def _choice(raw: Mapping[str, object], request: CompletionRequest) -> Choice:
-    finish, ids = str(raw["finish_reason"]), tuple(map(int, raw["token_ids"]))  # type: ignore[call-overload]
+    finish, ids = str(raw["finish_reason"]), tuple(map(token_id, raw["token_ids"]))  # type: ignore[call-overload]
     if finish not in ("stop", "length"):
-        raise ValueError(f"a choice that did not finish: {finish}")
+        raise ValueError("a choice that did not finish")
     logprobs = _logprobs(raw["logprobs"]) if request.rating_ids else None
     # No stop strings are ever asked for, so what stopped a text is its last token.
     return Choice(ids[:-1], ids[-1], finish, logprobs) if finish == "stop" else Choice(ids, None, finish, logprobs)
@@ -103,4 +100,10 @@ def _choice(raw: Mapping[str, object], request: CompletionRequest) -> Choice:
 
 def _logprobs(raw: object) -> dict[int, float | None]:
     first = raw["top_logprobs"][0]  # type: ignore[index]
-    return {int(token.removeprefix("token_id:")): value for token, value in first.items()}
+    return {int(token.removeprefix("token_id:")): _logprob(value) for token, value in first.items()}
+
+
+def _logprob(value: object) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError("a log probability that is none")
+    return value

@@ -8,7 +8,6 @@ Not covered: a service that says one model's name and serves another.
 
 import asyncio
 import email.utils
-import json
 import random
 import sys
 import time
@@ -20,10 +19,9 @@ from http import HTTPStatus
 import aiohttp
 
 from rehearsal.api.messages import Refused, Unavailable, Usage
+from rehearsal.inference.body import UnreadableAnswerError, read_body
 from rehearsal.inference.chat import FILTERED, Chat, ChatRequest, Said, Served, parse_chat
-from rehearsal.inference.completion import UnreadableAnswerError
 
-LONGEST_BODY = 64 * 2**20
 REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 DECLINED: Mapping[str, str] = {
     "content_filter": FILTERED,
@@ -159,15 +157,12 @@ async def connect_endpoint(
 
 
 async def _json(response: aiohttp.ClientResponse) -> object:
-    """Return the body, or None where it is no JSON; a body without end is no answer."""
-    data = bytearray()
-    async for chunk in response.content.iter_any():
-        data += chunk
-        if len(data) > LONGEST_BODY:
-            raise UnreadableAnswerError("an answer without end")
+    """Return the body, or None where a service that refuses says nothing that can be read."""
     try:
-        return json.loads(data)
-    except ValueError:
+        return await read_body(response)
+    except UnreadableAnswerError:
+        if response.status == HTTPStatus.OK:
+            raise
         return None
 
 
@@ -184,7 +179,7 @@ def _retry_after(text: str) -> float:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -22,8 +22,8 @@ from rehearsal.outside.child import HEADER, OUT_OF_MEMORY, START_SECONDS
 MEMORY = 2**30
 SECONDS = 20
 MAX_ANSWER = 256 * 2**20
-PATIENCE = 10
-"""A call may last this many times longer on the clock than its limit of processor time: a machine may be busy."""
+PATIENCE, GRACE_SECONDS = 10, 60
+"""A call may last so many times its limit of processor time on the clock, and a minute more: a machine may be busy."""
 LAST_SECONDS = 5
 """How long a child that has closed its end may take to be gone, so that its exit code can be told."""
 
@@ -97,15 +97,15 @@ class Bounded:
             raise
 
     def _exchange(self, request: bytes, seconds: int) -> object:
-        child = self._child
+        child, longest = self._child, GRACE_SECONDS + seconds * PATIENCE
         assert child is not None and child.stdin is not None  # noqa: S101  set by _start
         try:
             child.stdin.write(request)
             child.stdin.flush()
-            answer = json.loads(_read_frame(child, time.monotonic() + seconds * PATIENCE))
+            answer = json.loads(_read_frame(child, time.monotonic() + longest))
         except TimeoutError:
             self._end()
-            raise OutOfBounds(f"took more than {seconds * PATIENCE} s") from None
+            raise OutOfBounds(f"took more than {longest} s") from None
         except (OSError, EOFError):
             raise OutOfBounds(self._fate(seconds)) from None
         if "raised" in answer:
@@ -134,25 +134,23 @@ def _framed(value: object) -> bytes:
 
 
 def _read_frame(child: subprocess.Popen[bytes], deadline: float) -> bytes:
-    (length,) = HEADER.unpack(_read(child, HEADER.size, deadline))
-    if length > MAX_ANSWER:
-        raise EOFError
-    return _read(child, length, deadline)
-
-
-def _read(child: subprocess.Popen[bytes], length: int, deadline: float) -> bytes:
-    """Read exactly so many bytes of the child's output. Raises TimeoutError at the deadline, EOFError at its end."""
+    """Read one frame of the child's output. Raises TimeoutError at the deadline, EOFError where it ends or has no measure."""
     assert child.stdout is not None  # noqa: S101  a pipe
-    number, data = child.stdout.fileno(), bytearray()
+    number, data, whole = child.stdout.fileno(), bytearray(), HEADER.size
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    while len(data) < length:
+    while len(data) < whole:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
-        if not (piece := os.read(number, min(length - len(data), 2**20))):
+        # Nothing comes after the frame: the child waits for the next request.
+        if not (piece := os.read(number, 2**20)):
             raise EOFError
         data += piece
-    return bytes(data)
+        if len(data) >= HEADER.size:
+            whole = HEADER.size + HEADER.unpack(data[: HEADER.size])[0]
+        if whole > MAX_ANSWER:
+            raise EOFError
+    return bytes(data[HEADER.size :])
 
 
 def _end(child: subprocess.Popen[bytes], patience: float = 0) -> int:

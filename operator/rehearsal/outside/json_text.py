@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rehearsal.outside.unreadable import Unreadable
@@ -13,6 +14,9 @@ MAX_BYTES = 256 * 2**20
 MAX_DEPTH = 100
 MAX_DIGITS = 100
 """Holds the 10**30 that stands for "no limit" in many a tokenizer_config.json; a float can still hold it."""
+
+Own = Any
+"""JSON whose shape the reader knows."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}:,]|[^\s"\[\]{}:,]+', re.DOTALL)
 _NUMBER = re.compile(r"-?\d+((?:\.\d+)?(?:[eE][-+]?\d+)?)")
@@ -36,31 +40,64 @@ def read_json(
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable("is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
+        line, byte = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        raise Unreadable(f"is not UTF-8 at byte {byte}; save it as UTF-8", line) from None
+    with _faults_told(text, constants, keys_once):
+        value: object = _decoder(constants, keys_once).decode(text)
+    _refuse_depth(text, value)
+    if not halves and (half := _HALF.search(text)) and not _is_whole(value):
+        raise Unreadable("holds half of a surrogate pair: not valid Unicode", text.count("\n", 0, half.start()) + 1)
+    return value
+
+
+def read_json_item(text: str, place: int) -> tuple[object, int]:
+    """Return the JSON value that begins at a place of a longer text, and where it ends, or raise Unreadable."""
+    with _faults_told(text, constants=False, keys_once=False):
+        value, end = _decoder(constants=False, keys_once=False).raw_decode(text, place)
+    _refuse_depth(text[place:end], value)
+    return value, end
+
+
+def read_own_json(text: str | bytes) -> Own:
+    """Return the value of JSON that this program wrote, or the API server that it trusts: fast, and without bounds.
+
+    Raises ValueError.
+    """
     try:
-        value = json.loads(
-            text,
-            parse_int=_integer,
-            parse_float=_real,
-            parse_constant=float if constants else _constant,
-            object_pairs_hook=_once if keys_once else None,
-        )
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _decoder(constants: bool, keys_once: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_int=_integer,
+        parse_float=_real,
+        parse_constant=float if constants else _constant,
+        object_pairs_hook=_once if keys_once else None,
+    )
+
+
+@contextmanager
+def _faults_told(text: str, constants: bool, keys_once: bool) -> Iterator[None]:
+    try:
+        yield
     except json.JSONDecodeError as error:
         raise Unreadable(f"is not JSON (column {error.colno}: {_problem(error)})", error.lineno) from None
     except RecursionError:
         raise _too_deep(text) from None
     except _Fault as error:
         raise Unreadable(str(error), _line_of_fault(text, constants, keys_once)) from None
+
+
+def _refuse_depth(text: str, value: object) -> None:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep(text)
-    if not halves and (half := _HALF.search(text)) and not _is_whole(value):
-        raise Unreadable("holds half of a surrogate pair: not valid Unicode", text.count("\n", 0, half.start()) + 1)
-    return value
 
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise _Fault(f"holds a number of more than {MAX_DIGITS} digits")
+        raise _Fault(f"holds a number that is too long; at most {MAX_DIGITS} digits are read")
     return int(digits)
 
 

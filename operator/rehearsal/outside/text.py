@@ -1,8 +1,12 @@
 """Text for people: what comes from outside, made valid, printable and short."""
 
+import re
 import unicodedata
 
 LONGEST = 500
+_QUOTED = re.compile(r"""\s*('[^']*'|"[^"]*"|`[^`]*`)""")
+_NAMED = re.compile(r"""'(\W|<[a-z ]+>)'""")
+"""What a parser expects: `','`, `'<block end>'`."""
 _JOINERS = "\u200c\u200d"
 """Format characters that emoji and some scripts need; they neither move nor hide what stands beside them."""
 
@@ -15,6 +19,11 @@ def shown(text: str, most: int = LONGEST, lines: bool = False) -> str:
     """
     head = "".join(_visible(char, lines) for char in text[: most + 1])
     return head if len(head) <= most else head[: max(0, most - 1)] + "…"
+
+
+def without_quotes(text: str) -> str:
+    """Return a parser's words without the pieces, in quotes, of what it read."""
+    return _QUOTED.sub(lambda found: found.group() if _NAMED.fullmatch(found.group(1)) else "", text)
 
 
 def is_printable(text: str) -> bool:

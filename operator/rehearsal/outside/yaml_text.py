@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import yaml
 
 from rehearsal.outside.json_text import MAX_DIGITS
+from rehearsal.outside.text import without_quotes
 from rehearsal.outside.unreadable import Unreadable
 
 MAX_BYTES = 256 * 2**10
 MAX_DEPTH = 50
+MAX_KEY = 1000
 
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
@@ -23,7 +25,6 @@ _INTEGER = re.compile(r"([-+]?)(?:0b([01_]+)|0x([0-9a-fA-F_]+)|0o?([0-7_]+)|(0|[
 _BASES = (2, 16, 8, 10)
 _REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_QUOTED = re.compile(r"""\s*(?:'(?!<)[^']*'|"[^"]*")""")
 
 
 @dataclass
@@ -52,11 +53,17 @@ class Document:
 
 @dataclass
 class _Open:
-    """A list or mapping that is being read; `key` is the one whose value comes next."""
+    """A list or mapping that is being read: its path, and the key whose value comes next."""
 
+    path: str
     place: _Place
     value: list[object] | dict[str, object]
     key: str | None = None
+
+    @property
+    def next(self) -> str:
+        """The path of the value that comes next."""
+        return f"{self.path}[{len(self.value)}]" if isinstance(self.value, list) else f"{self.path}.{self.key}".lstrip(".")
 
 
 @dataclass
@@ -87,7 +94,10 @@ class _Builder:
         level = self.levels[-1] if self.levels else None
         if level and isinstance(level.value, dict) and level.key is None:
             if text in level.value:
-                raise Unreadable("has a key for the second time in one mapping; keep one of the two", line)
+                level.key = text
+                raise Unreadable("has a key for the second time in one mapping; keep one of the two", line, twice=level.next)
+            if len(text) > MAX_KEY:
+                raise Unreadable(f"has a key of more than {MAX_KEY} characters", line)
             level.key = text
             level.place.inner[text] = _Place(line)
         else:
@@ -98,7 +108,8 @@ class _Builder:
             raise Unreadable("has a list or mapping for a key; write a plain text", line)
         if len(self.levels) == MAX_DEPTH:
             raise Unreadable(f"is nested too deeply; at most {MAX_DEPTH} levels are read", line)
-        self.levels.append(_Open(self._place(value, line), value))
+        path = self.levels[-1].next if self.levels else ""
+        self.levels.append(_Open(path, self._place(value, line), value))
 
     def _place(self, value: object, line: int) -> _Place:
         """Put a value where it belongs, and return the place."""
@@ -153,7 +164,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     """Return the parser's words without the pieces of the text that it puts in quotes."""
-    return _QUOTED.sub("", " ".join((error.problem or error.context or "cannot be parsed").split()))
+    return without_quotes(" ".join((error.problem or error.context or "cannot be parsed").split()))
 
 
 def _refuse_references(event: yaml.NodeEvent, line: int) -> None:
@@ -182,7 +193,7 @@ def _meaning(plain: str, line: int) -> object:
     if not (_INTEGER.fullmatch(plain) or _REAL.fullmatch(plain)):
         return plain
     if len(plain) > MAX_DIGITS:
-        raise Unreadable(f"holds a number of more than {MAX_DIGITS} digits; if it is a text, put it in quotes", line)
+        raise Unreadable(f"holds a number that is too long; at most {MAX_DIGITS} digits are read, a text stands in quotes", line)
     return _number(plain, line)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from rehearsal.api.messages import Refused
+from rehearsal.outside.text import shown, without_quotes
 from rehearsal.prompts.files import TokenizerFiles, read_tokenizer_files
 from rehearsal.prompts.template import ChatTemplate, UnencodableError, UnfitTemplateError
 
@@ -42,7 +43,7 @@ class ChatTokenizer:
         except UnfitTemplateError as error:
             raise Refused(f"{folder}: {error}: mend chat_template", "TemplateInvalid") from error
         except Exception as error:  # tokenizers raises it bare when it cannot build from the file
-            text = " ".join(str(error).split())[:300]
+            text = shown(without_quotes(" ".join(str(error).split())), 300)
             raise Refused(
                 f"{folder / 'tokenizer.json'}: not a tokenizer ({text}): copy the file again", "TokenizerInvalid"
             ) from error

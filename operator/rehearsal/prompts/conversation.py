@@ -8,7 +8,7 @@ Not covered: a template that ends turns with a control token but opens them with
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 from rehearsal.prompts.chat import ChatTokenizer
@@ -127,20 +127,26 @@ def textual_markup(tokenizer: ChatTokenizer) -> tuple[str, ...]:
 
 
 def _parts(tokenizer: ChatTokenizer, layout: Layout, roles: tuple[str, ...], contents: Sequence[str]) -> Iterator[int | str | _Cut]:
+    split = cache(tokenizer.split_controls)  # the same few texts stand between all turns
+    cuts: dict[str, int] = {}
     for literal, slot in zip(layout.literals[:-1], layout.slots, strict=True):
         if roles[slot.message] == "assistant":
-            cut = _prompt_length(tokenizer.template, roles, slot, literal)
-            yield from tokenizer.split_controls(literal[:cut])
+            if literal not in cuts:
+                cuts[literal] = _prompt_length(tokenizer.template, roles, slot, literal)
+            yield from split(literal[: cuts[literal]])
             yield _Cut(slot.message)
-            yield from tokenizer.split_controls(literal[cut:])
+            yield from split(literal[cuts[literal] :])
         else:
-            yield from tokenizer.split_controls(literal)
+            yield from split(literal)
         yield slot.text(contents[slot.message])
-    yield from tokenizer.split_controls(layout.literals[-1])
+    yield from split(layout.literals[-1])
 
 
 def _prompt_length(template: ChatTemplate, roles: tuple[str, ...], slot: Slot, literal: str) -> int:
-    """Return how much of `literal`, before an assistant's content, the generation prompt writes: all, or all but some space."""
+    """Return how much of `literal`, before an assistant's content, the generation prompt writes: all, or all but some space.
+
+    It is asked once for each literal: where the text before an answer is the same, so is the prompt for it.
+    """
     try:
         prompt = layout_of(template, roles[: slot.message], True).literals[-1]
     except UnfitTemplateError:

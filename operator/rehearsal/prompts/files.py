@@ -1,12 +1,13 @@
 """A model's tokenizer files, read and checked: json and jinja only, nothing of them is executed here."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rehearsal.api.messages import Refused
+from rehearsal.outside.json_text import read_json
+from rehearsal.outside.unreadable import Unreadable
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -38,11 +39,13 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
 
 def _json(file: Path, remedy: str) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_bytes())
+        value = read_json(file.read_bytes(), constants=True)
     except FileNotFoundError:
         raise Refused(f"{file}: not there: {remedy}", "TokenizerMissing") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"{file}: cannot be read as JSON ({error}): copy the file again", "TokenizerInvalid") from error
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read ({error.strerror}): copy the file again", "TokenizerInvalid") from error
+    except Unreadable as error:
+        raise Refused(f"{file}: cannot be read as JSON: {error}: copy the file again", "TokenizerInvalid") from error
     if not isinstance(value, dict):
         raise Refused(f"{file}: holds a {type(value).__name__}, not a JSON object: copy the file again", "TokenizerInvalid")
     return value

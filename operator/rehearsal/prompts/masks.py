@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.conversation import Turns, encode_turns
@@ -30,7 +31,7 @@ def tokenise_sample(tokenizer: ChatTokenizer, messages: Sequence[Message]) -> Sa
 
 
 def _span(tokenizer: ChatTokenizer, turns: Turns, message: int, start: int) -> tuple[int, int]:
-    if not any(isinstance(part, int) for part in tokenizer.split_controls(turns.layout.after(message))):
+    if not _ends_in_control(tokenizer, turns.layout.after(message)):
         raise UnencodableError(
             "the chat template writes no end-of-turn token after an assistant's words: the model would not learn to stop"
         )
@@ -41,6 +42,11 @@ def _span(tokenizer: ChatTokenizer, turns: Turns, message: int, start: int) -> t
     if _comparable(tokenizer, read) != _comparable(tokenizer, written):
         raise UnencodableError("an assistant's text does not come back from its tokens as it was written")
     return start, end + 1
+
+
+@lru_cache(maxsize=256)
+def _ends_in_control(tokenizer: ChatTokenizer, literal: str) -> bool:
+    return any(isinstance(part, int) for part in tokenizer.split_controls(literal))
 
 
 def _comparable(tokenizer: ChatTokenizer, text: str) -> str:

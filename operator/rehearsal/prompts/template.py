@@ -1,6 +1,6 @@
 """A model's chat template, rendered in jinja2's sandbox as transformers does it, by a clock that stands still.
 
-Not covered: a template made to burn time. The sandbox bounds `range`, not what is built from it.
+Time and memory are bounded by the process that this runs in (`model`).
 """
 
 import json
@@ -13,11 +13,11 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from rehearsal.outside.text import shown
+
 # Llama 3.1's own fallback where no clock is given: a prompt must not change at midnight.
 TODAY = datetime(2024, 7, 26, tzinfo=UTC)
-
-# What a template may raise beside jinja2's own errors: it computes on what it is given, like any program.
-_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+SHOWN_ROLES = 6
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class ChatTemplate:
         environment.globals["strftime_now"] = TODAY.strftime
         try:
             self._compiled = environment.from_string(source)
-        except _TEMPLATE_ERRORS as error:
-            raise UnfitTemplateError(f"the chat template is not valid jinja2: {_line(error)}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # jinja2 writes Python of it, which may fail to compile in ways of its own
+            raise UnfitTemplateError(f"the chat template is not valid jinja2: {_words(error)}") from error
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """Return the conversation as text, without tools or documents. Raises UnfitTemplateError where the template raises."""
@@ -73,13 +75,16 @@ class ChatTemplate:
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
             )
-        except _TEMPLATE_ERRORS as error:
-            roles = ", ".join(message.role for message in messages)
-            raise UnfitTemplateError(f"the chat template refuses the roles {roles}: {_line(error)}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # a template computes on what it is given, like any program
+            roles = ", ".join(message.role for message in messages[:SHOWN_ROLES])
+            more = ", …" if len(messages) > SHOWN_ROLES else ""
+            raise UnfitTemplateError(f"the chat template refuses the roles {roles}{more}: {_words(error)}") from error
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _words(error: Exception) -> str:
+    return shown(" ".join(str(error).split()) or type(error).__name__, 200)
 
 
 def _tojson(

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rehearsal.outside.text import shown
 from rehearsal.report import wording
 from rehearsal.report.comparison import reconstructing, score_lines, share_lines
 from rehearsal.report.contents import ReportData
 from rehearsal.report.figures import scores_chart, shares_chart
 
+LONGEST = 10_000
 FILTERS = ("percent", "percents", "points", "points_range", "p_value", "number", "words")
 
 
@@ -29,7 +31,12 @@ def comparison_page(reports: Mapping[str, ReportData]) -> str:
 
 def _render(template: str, shown: Mapping[str, ReportData], **values: object) -> str:
     environment = Environment(
-        loader=PackageLoader("rehearsal.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("rehearsal.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters |= {name: getattr(wording, name) for name in FILTERS}
     return environment.get_template(template).render(
@@ -40,6 +47,11 @@ def _render(template: str, shown: Mapping[str, ReportData], **values: object) ->
         shares_chart=_markup(shares_chart(shown)),
         **values,
     )
+
+
+def _printable(value: object) -> object:
+    """Make every text printable on its way to the page; what is markup already was made here."""
+    return shown(value, LONGEST, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _markup(chart: str | None) -> Markup | None:

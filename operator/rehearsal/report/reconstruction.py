@@ -1,4 +1,4 @@
-"""From the accepted instructions and the chosen answers to what the report says of elicitation and judging. Pure."""
+"""From the accepted instructions and the chosen answers to what the report says of elicitation and judging."""
 
 import hashlib
 import re
@@ -23,9 +23,8 @@ def elicitation(instructions: Iterable[str], refused: Mapping[str, int], categor
     kinds: Counter[str | None] = Counter()
     seen: set[bytes] = set()
     unmatched: list[str] = []
-    for text in instructions:
+    for text, kind in classify(instructions, categories):
         seen.add(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
-        kind = classify(text, categories)
         kinds[kind] += 1
         if categories and kind is None and len(unmatched) < EXAMPLES:
             unmatched.append(excerpt(text))

@@ -11,6 +11,8 @@ from typing import Any
 
 import zstandard
 
+from rehearsal.outside.json_text import read_own_json
+
 LEVEL = 3
 """Part of the bytes' identity; zstd's own default."""
 
@@ -35,4 +37,4 @@ def unpack(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the rows of stored bytes, which the caller has checked against their digest."""
     with zstandard.ZstdDecompressor().stream_reader(data) as stream:
         for text in io.BufferedReader(stream):
-            yield json.loads(text)
+            yield read_own_json(text)

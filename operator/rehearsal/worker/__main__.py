@@ -4,7 +4,6 @@ No traceback reaches a person for a fault that has a name; an unforeseen one is 
 """
 
 import argparse
-import errno
 import importlib
 import os
 import signal
@@ -16,13 +15,25 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from rehearsal.api.messages import TERMINATION_BYTES, CorruptInput, DiskError, ExitCode, Refused, StageError, Termination
+from rehearsal.api.messages import (
+    OF_THE_DISK,
+    TERMINATION_BYTES,
+    CorruptInput,
+    DiskError,
+    ExitCode,
+    Refused,
+    StageError,
+    Termination,
+)
 from rehearsal.api.task import Task
+from rehearsal.outside.text import shown
 from rehearsal.pipeline.stage import Kind
 from rehearsal.store.open import open_store
 from rehearsal.worker.context import Context, Outcome, log, slot_of_pod
 from rehearsal.worker.ending import do_last_acts
 
+LONGEST_DETAILS = 100_000
+WORDLESS = b'{"reason": "Bug", "message": "the stage ended, and why could not be written; the log has what there is"}'
 PROGRAMS = (*Kind, "load-model")
 
 
@@ -32,17 +43,10 @@ def main() -> int:
     arguments = _arguments()
     try:
         return _finish(arguments.termination_log, _run(arguments))
-    except StageError as error:
-        return _fail(arguments.termination_log, error)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            return _fail(
-                arguments.termination_log,
-                DiskError(f"{error.strerror}: {error.filename or arguments.scratch}; make room and run again"),
-            )
-        return _bug(arguments.termination_log, error)
-    except Exception as error:
-        return _bug(arguments.termination_log, error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # panics of native code are no Exception, and a library may call sys.exit
+        return _end(arguments.termination_log, error, arguments.scratch)
 
 
 def _run(arguments: argparse.Namespace) -> Termination | None:
@@ -79,18 +83,40 @@ def _finish(path: Path, termination: Termination | None) -> int:
     return ExitCode.DONE
 
 
-def _fail(path: Path, error: StageError) -> int:
-    log(f"{error.reason}: {error}")
-    void = error.stage if isinstance(error, CorruptInput) else None
-    _write(path, Termination(reason=error.reason, message=str(error)[:2048], void=void))
-    return error.code
+def _end(path: Path, error: BaseException, scratch: Path) -> int:
+    """Tell why the stage ended, and return its exit code. Nothing met on the way keeps it from either."""
+    end = _named(error, scratch)
+    with suppress(BaseException):
+        _log(end or error)
+    try:
+        _write(path, _word(end, error))
+    except BaseException:
+        with suppress(BaseException):
+            path.write_bytes(WORDLESS)
+    return end.code if end else ExitCode.BUG
 
 
-def _bug(path: Path, error: Exception) -> int:
-    traceback.print_exception(error)
+def _named(error: BaseException, scratch: Path) -> StageError | None:
+    """Return the end of a stage that an exception stands for; None is a bug of ours."""
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return DiskError(f"{error.strerror}: {error.filename or scratch}; make room and run again")
+    return error if isinstance(error, StageError) else None
+
+
+def _word(end: StageError | None, error: BaseException) -> Termination:
+    if end:
+        return Termination(reason=end.reason, message=str(end), void=end.stage if isinstance(end, CorruptInput) else None)
     text = f"unforeseen {type(error).__name__}; the log has the details, please report it"
-    _write(path, Termination(reason="Bug", message=text))
-    return ExitCode.BUG
+    return Termination(reason="Bug", message=text)
+
+
+def _log(error: BaseException) -> None:
+    """Write a fault with a name as one line, and any other in full."""
+    if isinstance(error, StageError):
+        log(f"{error.reason}: {error}")
+    else:
+        sys.stderr.write(shown("".join(traceback.format_exception(error)), LONGEST_DETAILS, lines=True))
+        sys.stderr.flush()
 
 
 def _write(path: Path, termination: Termination) -> None:

@@ -15,12 +15,15 @@ from rehearsal.api.messages import Progress, Refused, Usage
 from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
+from rehearsal.outside.text import shown
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import MAX_ROUNDS, ROWS_PER_SHARD, Stage
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.store.commit import Artifact, Manifest
 from rehearsal.store.objects import Objects
+
+LONGEST_LINE = 4000
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def reconstruction(spec: RunSpec) -> Reconstructed:
 
 def log(text: str) -> None:
     """Write one plain line for a person to standard error. Never model text."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text, LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 def slot_of_pod() -> int:

@@ -13,7 +13,7 @@ from rehearsal.data.fitting import Verdict
 from rehearsal.data.mixture import Unknown, check_mixture
 from rehearsal.pipeline.external import key_of
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 from rehearsal.worker.mix_size import MixSize
@@ -36,18 +36,18 @@ def check_files_fit(context: Context) -> None:
     MixSize(files=_file_bytes(context)).check(context.task.scratch, context.task.cpu_memory)
 
 
-def check_data(context: Context, tokenizer: ChatTokenizer | None) -> Facts:
+def check_data(context: Context, model: ChatModel | None) -> Facts:
     """Read the data sets row by row, and see that there is enough of them for the mix; return the figures.
 
     Without a tokenizer, whose model is not in the store yet, rows are read and not measured: all count as fitting, which
     leaves the size of a rehearsal set without `count` unknown.
     """
     spec = context.spec
-    domain = _look(context, domain_set(context), tokenizer, strict=True)
+    domain = _look(context, domain_set(context), model, strict=True)
     looked = None
     if (dataset := spec.rehearsal.dataset) and dataset.uri:
-        looked = _look(context, dataset_file(context, dataset), tokenizer, strict=False)
-    rehearsal = _size(spec, looked if tokenizer else None)
+        looked = _look(context, dataset_file(context, dataset), model, strict=False)
+    rehearsal = _size(spec, looked if model else None)
     mixed = check_mixture(rehearsal, domain.seen[Verdict.FIT], spec.mixture)
     _check_room(context, domain, looked, rehearsal, mixed)
     facts: Facts = {"domainRows": domain.seen[Verdict.FIT], "domainTooLong": domain.seen[Verdict.TOO_LONG]}
@@ -73,15 +73,15 @@ def _size(spec: RunSpec, looked: Looked | None) -> int | Unknown | None:
     return looked.seen[Verdict.FIT] if looked else Unknown.SIZE
 
 
-def _look(context: Context, given: Conversations, tokenizer: ChatTokenizer | None, strict: bool) -> Looked:
+def _look(context: Context, given: Conversations, model: ChatModel | None, strict: bool) -> Looked:
     """Look at a set's rows as mix does. `strict`: one that the chat template cannot carry is refused by line, not counted."""
     tokens = 0
 
     def look(index: int, row: Row) -> Verdict:
         nonlocal tokens
-        if tokenizer is None:
+        if model is None:
             return Verdict.FIT
-        found = measured(tokenizer, row[1], context.spec.training.sequence_length)
+        found = measured(model, row[1], context.spec.training.sequence_length)
         if not isinstance(found, Unfit):
             tokens += len(found.ids)
             return Verdict.FIT

@@ -9,8 +9,8 @@ from rehearsal.api.serving import Sampling
 from rehearsal.inference.client import Engine
 from rehearsal.inference.completion import CompletionRequest
 from rehearsal.pipeline.reconstruction import round_rows
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.prequery import PreQuery, derive_pre_query, read_instruction
+from rehearsal.prompts.model import ChatModel
+from rehearsal.prompts.prequery import PreQuery
 from rehearsal.worker.context import Context, Outcome, reconstruction
 from rehearsal.worker.engine_stage import max_model_len, room_for, run_on_engine
 from rehearsal.worker.sampled_stage import row_seed
@@ -29,17 +29,17 @@ class _Elicitation:
     rows: int
     sampling: Sampling
     max_tokens: int
-    tokenizer: ChatTokenizer
+    model: ChatModel
     pre_query: PreQuery
 
     @classmethod
     def of(cls, context: Context) -> "_Elicitation":
         made, round_ = reconstruction(context.spec), context.stage.round
-        tokenizer = ChatTokenizer.load(context.model_dir)
-        pre_query = derive_pre_query(tokenizer, made.pre_query.text)
+        model = ChatModel.load(context.model_dir)
+        pre_query = model.pre_query(made.pre_query.text)
         room = room_for(made.sampling.max_tokens, len(pre_query.ids), max_model_len(context))
         rows = round_rows(made.count, round_)
-        return cls(context.output.fingerprint, round_, rows, made.sampling, room, tokenizer, pre_query)
+        return cls(context.output.fingerprint, round_, rows, made.sampling, room, model, pre_query)
 
     @property
     def work(self) -> Work[int]:
@@ -58,6 +58,6 @@ class _Elicitation:
         completion = await client.complete(request)
         said = completion.choices[0]
         whole = said.ids if said.end is None else (*said.ids, said.end)
-        text = read_instruction(self.tokenizer, self.pre_query, whole)
+        text = self.model.instruction(self.pre_query, whole)
         row = {"id": f"{self.round}-{index:07d}", "ids": list(said.ids), "text": text or "", "finish": said.finish}
         return row, completion.usage

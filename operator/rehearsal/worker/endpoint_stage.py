@@ -13,6 +13,7 @@ from rehearsal.api.platform import EndpointConfig, endpoint_variable
 from rehearsal.inference.chat import Served
 from rehearsal.inference.control_strings import ControlStrings
 from rehearsal.inference.endpoint import Endpoint, connect_endpoint
+from rehearsal.outside.json_text import read_own_json
 from rehearsal.worker.context import Context, Outcome
 from rehearsal.worker.models import tokenizers_of
 from rehearsal.worker.sampled_stage import Program, run_sampled
@@ -29,7 +30,10 @@ def run_on_endpoint(context: Context, prepare: Callable[[Context], Program[Endpo
 
 def control_strings(context: Context, models: Iterable[str]) -> ControlStrings:
     """Return what may not be sent: the well-known control strings, and those of the run's models by these names."""
-    own = (tokenizer.decode([id_]).strip() for tokenizer in tokenizers_of(context, models) for id_ in tokenizer.control_ids)
+    own: set[str] = set()
+    for model in tokenizers_of(context, models):
+        with model:
+            own |= {text.strip() for text in model.control_texts}
     return ControlStrings(own)
 
 
@@ -50,7 +54,7 @@ def _pinned(context: Context, served: Served) -> Served:
     """Return who answered the stage first, which is written beside its shards: later pods must meet the same one."""
     key = f"{context.output.layout.prefix}/served.json"
     context.objects.create(key, json.dumps(asdict(served)).encode())
-    return Served(**json.loads(context.objects.get(key)))
+    return Served(**read_own_json(context.objects.get(key)))
 
 
 def _config(context: Context) -> EndpointConfig:

@@ -6,7 +6,6 @@ those that an earlier attempt stored are not brought again.
 
 import shutil
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rehearsal.pipeline.external import model_field
@@ -15,12 +14,9 @@ from rehearsal.store.commit import File, Manifest
 from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 from rehearsal.worker.hub import HubClient, HubFile, Repository
-from rehearsal.worker.model_files import INDEX, WEIGHTS, check_complete, check_config, check_index
+from rehearsal.worker.model_files import INDEX, WEIGHTS, check_complete, check_config, check_index, is_kept
 from rehearsal.worker.pace import Pace
 from rehearsal.worker.suitability import check_model_suits
-
-KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
-"""Of the repository's own folder alone: folders in it hold the model in other forms."""
 
 
 def fetch_model(context: Context, hub: HubClient) -> Manifest:
@@ -30,8 +26,12 @@ def fetch_model(context: Context, hub: HubClient) -> Manifest:
     uri = sources.hub[context.stage.name]
     name, _, commit = uri.removeprefix(HUB).partition("@")
     repository = hub.look("model", name, commit)
-    kept = {file.path: file for file in repository.files if any(fnmatchcase(file.path, kind) for kind in KEPT)}
-    kept = {path: file for path, file in sorted(kept.items()) if "/" not in path}
+    # Folders in a repository hold the model in other forms.
+    kept = {
+        file.path: file
+        for file in sorted(repository.files, key=lambda file: file.path)
+        if "/" not in file.path and is_kept(file.path)
+    }
     field = model_field(context.spec, roles[0])
     check_complete(kept, uri, field)
     folder = context.scratch / "beside"

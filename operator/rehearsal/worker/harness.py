@@ -22,8 +22,8 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from lm_eval.tasks import TaskManager
 
 from rehearsal.api.messages import OF_THE_DISK, Refused, StageError
+from rehearsal.inference.body import UnreadableAnswerError
 from rehearsal.inference.client import Patience, RequestRefusedError, connect
-from rehearsal.inference.completion import UnreadableAnswerError
 from rehearsal.worker.tasks.files import TaskFile
 from rehearsal.worker.tasks.rows import Fields
 from rehearsal.worker.tasks.templates import environment

@@ -24,11 +24,13 @@ from huggingface_hub.errors import (
 )
 
 from rehearsal.api.messages import OF_THE_DISK, Refused, StageError, Unavailable
+from rehearsal.outside.text import shown
 from rehearsal.store.checksums import sha256_of
 from rehearsal.store.keys import is_key
 
 Kind = Literal["model", "dataset"]
 TIMEOUT_SECONDS = 60
+LONGEST_LICENSE = 100
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class HubClient:
             if is_key(file.rfilename)
         )
         license_ = info.card_data.get("license") if info.card_data else None
-        return Repository(kind, name, str(info.sha), str(license_ or "not stated"), files)
+        return Repository(kind, name, str(info.sha), shown(str(license_ or "not stated"), LONGEST_LICENSE), files)
 
     def download(self, repository: Repository, file: HubFile, into: Path) -> Path:
         """Bring one file to its path in a folder, checked."""

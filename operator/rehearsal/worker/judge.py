@@ -17,7 +17,7 @@ from rehearsal.judging.jury import Candidate, Fit, Jury, candidates
 from rehearsal.judging.pruning import audited, outstanding
 from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
-from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.cases import Case, fitness
 from rehearsal.worker.context import Context, Outcome, reconstruction
@@ -42,7 +42,7 @@ def run(context: Context) -> Outcome:
 
 def _on_engine(context: Context) -> "_Judging[Engine]":
     made = reconstruction(context.spec)
-    return _Judging.of(context, scorer(made.judging, ChatTokenizer.load(context.model_dir), max_model_len(context)))
+    return _Judging.of(context, scorer(made.judging, ChatModel.load(context.model_dir), max_model_len(context)))
 
 
 def _behind_endpoint(context: Context) -> "_Judging[Endpoint]":

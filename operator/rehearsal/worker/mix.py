@@ -15,7 +15,7 @@ from typing import Any
 from rehearsal.data.fitting import Verdict
 from rehearsal.data.mixture import MixturePlan, Pick, Source, mixed, plan_mixture
 from rehearsal.pipeline.stage import ROWS_PER_SHARD
-from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.store.commit import File
 from rehearsal.worker.context import Context, Outcome
 from rehearsal.worker.models import fetch_tokenizer
@@ -47,12 +47,12 @@ def run(context: Context) -> Outcome:
     """Seal rows `{"id", "source", "ids", "spans", "repeat"}` in training order; spans are half-open and carry the loss."""
     if sealed := context.output.manifest():
         return Outcome(sealed)
-    tokenizer = fetch_tokenizer(context, "tokenizer")
+    model = fetch_tokenizer(context, "tokenizer")
     with ExitStack() as open_spools:
         taken: dict[Source, Taken] = {}
         for source, given in _sets(context):
             spool = open_spools.enter_context(Spool(context.scratch / f"{source}.rows"))
-            taken[source] = _take(context, source, given, tokenizer, spool)
+            taken[source] = _take(context, source, given, model, spool)
         rehearsal = len(taken[Source.REHEARSAL].places) if Source.REHEARSAL in taken else None
         plan = plan_mixture(rehearsal, len(taken[Source.DOMAIN].places), context.spec.mixture)
         written = _write(context, plan, taken)
@@ -66,7 +66,7 @@ def _sets(context: Context) -> Iterator[tuple[Source, Conversations]]:
         yield Source.REHEARSAL, rehearsal
 
 
-def _take(context: Context, source: Source, given: Conversations, tokenizer: ChatTokenizer, spool: Spool) -> Taken:
+def _take(context: Context, source: Source, given: Conversations, model: ChatModel, spool: Spool) -> Taken:
     """Put the rows that fit into the spool: all of a set, or as many as are wanted of it."""
     spooled = array("I", [0]) * given.rows
     looked = 0
@@ -75,7 +75,7 @@ def _take(context: Context, source: Source, given: Conversations, tokenizer: Cha
         nonlocal looked
         looked += 1
         context.progress(looked, max(given.wanted or given.rows, looked + 1), f"{source} rows")
-        found = measured(tokenizer, row[1], context.spec.training.sequence_length)
+        found = measured(model, row[1], context.spec.training.sequence_length)
         if isinstance(found, Unfit):
             return found.verdict
         spooled[index] = len(spool)

@@ -3,10 +3,13 @@
 Not covered: weights that are safetensors and yet harmful, and a template that does not fit its weights.
 """
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from rehearsal.api.messages import Refused
+from rehearsal.outside.json_text import read_json
+from rehearsal.outside.unreadable import Unreadable
 from rehearsal.pipeline.external import key_of
 from rehearsal.store.commit import Artifact, File
 from rehearsal.store.objects import Objects
@@ -14,6 +17,8 @@ from rehearsal.store.objects import Objects
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 INDEX = "model.safetensors.index.json"
 WEIGHTS = ".safetensors"
+KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
+"""The names of files that belong to a model; others are not brought to a pod."""
 NEEDED = ("config.json", "tokenizer.json")
 
 Files = Mapping[str, File]
@@ -21,10 +26,15 @@ Files = Mapping[str, File]
 
 
 def uploaded(objects: Objects, uri: str) -> Files:
-    """Return the files of a model that lies in the store, with the store's own checksums; empty where there is none."""
+    """Return the kept files of a model that lies in the store, with the store's own checksums; empty where there is none."""
     prefix = f"{key_of(uri)}/"
-    stats = {key.removeprefix(prefix): objects.stat(key) for key in objects.list(prefix)}
+    stats = {path: objects.stat(prefix + path) for path in _names(objects, uri) if is_kept(path)}
     return {path: File(path=path, key=stat.key, sha256=stat.sha256, size=stat.size) for path, stat in sorted(stats.items())}
+
+
+def is_kept(path: str) -> bool:
+    """Tell whether a file belongs to a model, by its name."""
+    return any(fnmatchcase(path.rpartition("/")[2], kind) for kind in KEPT)
 
 
 def sealed(artifact: Artifact) -> Files:
@@ -41,7 +51,7 @@ def check_files(objects: Objects, files: Files, uri: str, field: str) -> None:
     """Refuse, by field and file, a model that is incomplete or could run code when it is loaded."""
     if not files:
         raise unusable(field, uri, "there is no such model in the store; upload it, or correct the path")
-    for name in files:
+    for name in _names(objects, uri):
         if name.endswith(PICKLES):
             raise unusable(field, f"{uri}/{name}", "pickle files can run code; convert the weights to safetensors and remove it")
         if name.endswith(".py"):
@@ -65,8 +75,17 @@ def check_complete(names: Collection[str], uri: str, field: str) -> None:
 
 def check_config(data: bytes, file: str, field: str) -> None:
     """Refuse a configuration that names code to run."""
-    if "auto_map" in _json(data, file, field):
+    if any("auto_map" in part for part in _objects(_json(data, file, field))):
         raise unusable(field, file, "auto_map names code to run; use a model that its library knows")
+
+
+def read_config(folder: Path, field: str) -> Mapping[str, object]:
+    """Return the config.json of a model folder, or raise Refused."""
+    try:
+        data = (folder / "config.json").read_bytes()
+    except OSError as error:
+        raise unusable(field, "config.json", f"cannot be read ({error.strerror}); upload the whole model folder") from None
+    return _json(data, "config.json", field)
 
 
 def check_index(data: bytes, names: Collection[str], uri: str, field: str) -> frozenset[str]:
@@ -87,9 +106,25 @@ def unusable(field: str, what: str, why: str) -> Refused:
 
 def _json(data: bytes, file: str, field: str) -> dict[str, object]:
     try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise unusable(field, file, "is not JSON; upload the model again") from error
+        found = read_json(data, constants=True)
+    except Unreadable as error:
+        raise unusable(field, file, f"{error}; upload the model again") from error
     if not isinstance(found, dict):
         raise unusable(field, file, "is not a JSON object; upload the model again")
     return found
+
+
+def _names(objects: Objects, uri: str) -> list[str]:
+    prefix = f"{key_of(uri)}/"
+    return [key.removeprefix(prefix) for key in objects.list(prefix)]
+
+
+def _objects(value: object) -> Iterator[Mapping[str, object]]:
+    """Yield every object in a JSON value."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+        if isinstance(part, dict | list):
+            waiting += part.values() if isinstance(part, dict) else part

@@ -6,7 +6,7 @@ from pathlib import Path
 from rehearsal.api.messages import CorruptInput
 from rehearsal.pipeline.fingerprint import digest
 from rehearsal.pipeline.sources import Source, external_inputs, sources_of
-from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.store.checksums import sha256_of
 from rehearsal.store.commit import File
 from rehearsal.store.objects import Objects
@@ -42,25 +42,25 @@ def bring_files(objects: Objects, files: Files, into: Path, weights: bool = True
             _bring(objects, file, into / path)
 
 
-def fetch_tokenizer(context: Context, label: str = "model") -> ChatTokenizer:
+def fetch_tokenizer(context: Context, label: str = "model") -> ChatModel:
     """Return the tokenizer of the model read under that label; its files come to scratch, its weights do not."""
     return _tokenizer(context, Source(context.stage.external.get(label), context.stage.inputs.get(label)), label)
 
 
-def tokenizers_of(context: Context, names: Iterable[str]) -> Iterator[ChatTokenizer]:
+def tokenizers_of(context: Context, names: Iterable[str]) -> Iterator[ChatModel]:
     """Yield the tokenizers of the run's models by those names, whether the stage itself reads them or a stage before it did."""
     models = sources_of(context.spec).models
     return (_tokenizer(context, models[name], name) for name in names)
 
 
-def _tokenizer(context: Context, source: Source, name: str) -> ChatTokenizer:
+def _tokenizer(context: Context, source: Source, name: str) -> ChatModel:
     folder = context.scratch / f"tokenizer-{name}"
     if source.external:
         uri, pinned = external_inputs(context.spec)[source.external], context.task.inputs[source.external]
         bring_model(context.objects, uri, pinned, folder, weights=False)
     else:
         bring_files(context.objects, sealed(context.artifact(str(source.stage))), folder, weights=False)
-    return ChatTokenizer.load(folder)
+    return ChatModel.load(folder)
 
 
 def _bring(objects: Objects, file: File, path: Path) -> None:

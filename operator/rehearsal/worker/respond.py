@@ -13,10 +13,8 @@ from rehearsal.inference.completion import Choice, CompletionRequest
 from rehearsal.inference.control_strings import ControlStrings
 from rehearsal.inference.endpoint import Endpoint
 from rehearsal.pipeline.external import BASE
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.conversation import encode_conversation
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import Message, UnencodableError
-from rehearsal.prompts.turns import assistant_end_ids
 from rehearsal.store.commit import Artifact
 from rehearsal.worker.context import Context, Outcome, reconstruction
 from rehearsal.worker.endpoint_stage import NOT_SENT, control_strings, run_on_endpoint
@@ -50,20 +48,18 @@ class _Responding:
     answers: int
     sampling: Sampling
     max_model_len: int
-    tokenizer: ChatTokenizer
-    end_ids: tuple[int, ...]
+    model: ChatModel
 
     @classmethod
     def of(cls, context: Context) -> "_Responding":
-        committee, tokenizer = reconstruction(context.spec).committee, ChatTokenizer.load(context.model_dir)
+        committee = reconstruction(context.spec).committee
         return cls(
             context.output.fingerprint,
             context.input("instructions"),
             committee.responses_per_member,
             committee.sampling,
             max_model_len(context),
-            tokenizer,
-            tuple(sorted(assistant_end_ids(tokenizer))),
+            ChatModel.load(context.model_dir),
         )
 
     @property
@@ -83,7 +79,7 @@ class _Responding:
             n=1 if greedy else self.answers,
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
-            stop_ids=self.end_ids,
+            stop_ids=self.model.end_ids,
             seed=row_seed(self.fingerprint, index),
         )
         completion = await client.complete(request)
@@ -92,14 +88,14 @@ class _Responding:
 
     def _prompt(self, text: str) -> tuple[int, ...]:
         try:
-            return tuple(encode_conversation(self.tokenizer, [Message("user", text)], add_generation_prompt=True))
+            return self.model.prompt([Message("user", text)])
         except UnencodableError:
             return ()
 
     def _answer(self, choice: Choice) -> dict[str, object]:
-        whole = self.tokenizer.control_ids.isdisjoint(choice.ids)
+        whole = self.model.control_ids.isdisjoint(choice.ids)
         finish = choice.finish if whole else BROKEN
-        return {"text": self.tokenizer.decode(choice.ids), "ids": list(choice.ids), "finish": finish}
+        return {"text": self.model.decode(choice.ids), "ids": list(choice.ids), "finish": finish}
 
 
 @dataclass(frozen=True)

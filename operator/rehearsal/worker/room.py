@@ -3,15 +3,14 @@
 from rehearsal.api.messages import Refused
 from rehearsal.api.reconstruction import Reconstructed
 from rehearsal.api.run import RunSpec
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import tokenise_sample
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import Message, UnencodableError
 
 
-def check_room(spec: RunSpec, made: Reconstructed, tokenizer: ChatTokenizer) -> None:
+def check_room(spec: RunSpec, made: Reconstructed, model: ChatModel) -> None:
     """Refuse bounds under which no conversation can be trained on. A template that cannot carry one is told by the data's first row."""
     try:
-        sample = tokenise_sample(tokenizer, [Message("user", "a"), Message("assistant", "a")])
+        sample = model.sample([Message("user", "a"), Message("assistant", "a")])
     except UnencodableError:
         return
     least, longest = made.filters.length.min, spec.training.sequence_length

@@ -12,11 +12,9 @@ from rehearsal.inference.control_strings import ControlStrings
 from rehearsal.inference.endpoint import Endpoint
 from rehearsal.judging.rubric import judge_messages
 from rehearsal.judging.verdict import RATINGS, expected_rating, parse_verdict
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.conversation import encode_conversation
-from rehearsal.prompts.ratings import RatingPlace, rating_place
+from rehearsal.prompts.model import ChatModel
+from rehearsal.prompts.ratings import RatingPlace
 from rehearsal.prompts.template import Message, UnencodableError
-from rehearsal.prompts.turns import assistant_end_ids
 from rehearsal.worker.endpoint_stage import NOT_SENT
 from rehearsal.worker.engine_stage import room_for
 
@@ -44,12 +42,12 @@ class Scorer(Protocol[Client_contra]):
         ...
 
 
-def scorer(judging: Judging, tokenizer: ChatTokenizer, max_model_len: int) -> Scorer[Engine]:
+def scorer(judging: Judging, model: ChatModel, max_model_len: int) -> Scorer[Engine]:
     """Return the run's kind of scorer; Refused when this judge's tokenizer cannot give that kind."""
-    questions = Questions(judging.rubric, tokenizer)
+    questions = Questions(judging.rubric, model)
     if judging.mode is JudgingMode.LOG_PROB:
-        return _Probable(questions, rating_place(tokenizer), max_model_len)
-    return _Written(questions, tuple(sorted(assistant_end_ids(tokenizer))), judging.max_tokens, max_model_len)
+        return _Probable(questions, model.rating_place(), max_model_len)
+    return _Written(questions, model.end_ids, judging.max_tokens, max_model_len)
 
 
 def endpoint_scorer(judging: Judging, control: ControlStrings, seed: int) -> Scorer[Endpoint]:
@@ -62,13 +60,13 @@ class Questions:
     """What a judge is asked, as token ids."""
 
     rubric: str
-    tokenizer: ChatTokenizer
+    model: ChatModel
 
     def prompt(self, instruction: str, response: str) -> tuple[int, ...] | None:
         """Return the prompt up to the judge's first word, or None where the case cannot be encoded."""
         messages = [Message(**message) for message in judge_messages(self.rubric, instruction, response)]
         try:
-            return tuple(encode_conversation(self.tokenizer, messages, add_generation_prompt=True))
+            return self.model.prompt(messages)
         except UnencodableError:
             return None
 
@@ -104,7 +102,7 @@ class _Written:
             return ABSTAINED
         completion = await client.complete(CompletionRequest(prompt, max_tokens=room, stop_ids=self.end_ids))
         said = completion.choices[0]
-        return Scored(parse_verdict(self.questions.tokenizer.decode(said.ids), said.finish), completion.usage)
+        return Scored(parse_verdict(self.questions.model.decode(said.ids), said.finish), completion.usage)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rehearsal.judging.pruning import audited
 from rehearsal.judging.selection import Selected, select
 from rehearsal.pipeline.reconstruction import Round, judges
 from rehearsal.pipeline.stage import MAX_ROUNDS
-from rehearsal.prompts.chat import ChatTokenizer
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import Message
 from rehearsal.report.contents import Fact
 from rehearsal.report.losses import Loss, told, warning
@@ -65,7 +65,7 @@ class _Selection:
     made: Reconstructed
     jury: Jury
     seed: int
-    tokenizer: ChatTokenizer
+    model: ChatModel
     longest: int
     funnel: Funnel
     agreement: Agreement
@@ -76,10 +76,10 @@ class _Selection:
     def of(cls, context: Context) -> "_Selection":
         spec, made = context.spec, reconstruction(context.spec)
         jury = Jury.of(made, judges(made))
-        tokenizer = fetch_tokenizer(context, "tokenizer")
+        model = fetch_tokenizer(context, "tokenizer")
         longest = spec.training.sequence_length
         names = [member.name for member in made.committee.members]
-        return cls(made, jury, spec.seed, tokenizer, longest, Funnel(), Agreement(jury.judges), names=names)
+        return cls(made, jury, spec.seed, model, longest, Funnel(), Agreement(jury.judges), names=names)
 
     def conversations(self, context: Context) -> Iterator[Row]:
         """Yield whole conversations until there are `count`, or the rounds so far are at their end."""
@@ -131,7 +131,7 @@ class _Selection:
 
     def _misfit(self, instruction: str, answer: str) -> Loss | None:
         """Return why a conversation cannot be trained on, as `mix` will find it."""
-        found = measured(self.tokenizer, [Message("user", instruction), Message("assistant", answer)], self.longest)
+        found = measured(self.model, [Message("user", instruction), Message("assistant", answer)], self.longest)
         return MISFITS[found.verdict] if isinstance(found, Unfit) else None
 
 

@@ -7,8 +7,8 @@ from rehearsal.api.run import DataFormat, Dataset, RunSpec
 from rehearsal.data.fitting import Draw, Verdict, refuse_shortage
 from rehearsal.data.formats import count_rows, read_conversations
 from rehearsal.pipeline.sources import external_inputs
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.masks import Sample, tokenise_sample
+from rehearsal.prompts.masks import Sample
+from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import Message, UnencodableError
 from rehearsal.worker.context import Context
 from rehearsal.worker.inputs import as_messages, bring_input
@@ -76,10 +76,10 @@ def draw(context: Context, given: Conversations, look: Callable[[int, Row], Verd
     return drawn
 
 
-def measured(tokenizer: ChatTokenizer, messages: list[Message], longest: int) -> Sample | Unfit:
+def measured(model: ChatModel, messages: list[Message], longest: int) -> Sample | Unfit:
     """Return a conversation as it is trained on, or why it is not: it is never cut to `longest` tokens."""
     try:
-        sample = tokenise_sample(tokenizer, messages)
+        sample = model.sample(messages)
     except UnencodableError as error:
         return Unfit(Verdict.NOT_ENCODABLE, str(error))
     if len(sample.ids) > longest:

@@ -3,7 +3,6 @@
 Preflight asks it of models in the store; a stage that fetches a model asks it before the weights come.
 """
 
-import json
 from pathlib import Path
 
 from rehearsal.api.messages import Refused
@@ -11,11 +10,10 @@ from rehearsal.api.reconstruction import JudgingMode
 from rehearsal.api.run import RunSpec
 from rehearsal.pipeline.external import BASE
 from rehearsal.pipeline.reconstruction import judges, member_input
-from rehearsal.prompts.chat import ChatTokenizer
-from rehearsal.prompts.prequery import derive_pre_query
-from rehearsal.prompts.ratings import rating_place
+from rehearsal.prompts.model import ChatModel
 from rehearsal.worker.context import Context
 from rehearsal.worker.data_checks import Facts, check_data
+from rehearsal.worker.model_files import read_config
 from rehearsal.worker.room import check_room
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
@@ -28,14 +26,14 @@ def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: i
 
     The base model answers with what preflight tells of the data.
     """
-    tokenizer = ChatTokenizer.load(folder)
-    _check_ratings(context.spec, name, tokenizer)
-    if name != BASE:
-        return {}
-    if made := context.spec.reconstructed:
-        derive_pre_query(tokenizer, made.pre_query.text)
-        check_room(context.spec, made, tokenizer)
-    facts = check_data(context, tokenizer)
+    with ChatModel.load(folder) as model:
+        _check_ratings(context.spec, name, model)
+        if name != BASE:
+            return {}
+        if made := context.spec.reconstructed:
+            model.pre_query(made.pre_query.text)
+            check_room(context.spec, made, model)
+        facts = check_data(context, model)
     _check_size(context, folder, weight_bytes)
     return facts
 
@@ -52,13 +50,13 @@ def check_endpoints(spec: RunSpec) -> None:
             )
 
 
-def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
+def _check_ratings(spec: RunSpec, name: str, model: ChatModel) -> None:
     if not (made := spec.reconstructed) or made.judging.mode is not JudgingMode.LOG_PROB:
         return
     for judge in judges(made):
         if not judge.endpoint and member_input(judge) == name:
             try:
-                rating_place(tokenizer)
+                model.rating_place()
             except Refused as error:
                 raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
 
@@ -66,6 +64,6 @@ def _check_ratings(spec: RunSpec, name: str, tokenizer: ChatTokenizer) -> None:
 def _check_size(context: Context, folder: Path, weight_bytes: int) -> None:
     """Refuse a fine-tune that cannot fit memory or disk, by the size of the weights: none is read."""
     limits, training = context.task.limits, context.spec.training
-    model = ModelShape.of(json.loads((folder / "config.json").read_bytes()), weight_bytes)
+    model = ModelShape.of(read_config(folder, "spec.baseModel"), weight_bytes)
     decide(model, training, Machine.of(limits, limits.use_cpu))
     check_scratch(model, training, context.task.train_scratch)

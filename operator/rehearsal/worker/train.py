@@ -3,7 +3,6 @@
 Not covered: a checkpoint on SIGTERM. A run that is stopped goes on from its last one by the clock.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from rehearsal.data.steps import StepPlan
 from rehearsal.store.commit import Manifest
 from rehearsal.worker.checkpoints import Checkpoints, World
 from rehearsal.worker.context import Context, Outcome, log
+from rehearsal.worker.model_files import read_config
 from rehearsal.worker.node import Node
 from rehearsal.worker.torchrun import run_ranks
 from rehearsal.worker.training.memory import Machine, ModelShape, decide
@@ -49,11 +49,7 @@ def run(context: Context) -> Outcome | None:
 
 
 def _shape(model: Path) -> ModelShape:
-    try:
-        config = json.loads((model / "config.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise Refused(f"spec.baseModel: config.json cannot be read: {error}", "ModelUnusable") from error
-    return ModelShape.of(config, weight_bytes(model))
+    return ModelShape.of(read_config(model, "spec.baseModel"), weight_bytes(model))
 
 
 def _settings(context: Context, work: Path, offload: bool) -> Settings:

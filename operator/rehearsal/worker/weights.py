@@ -3,12 +3,13 @@
 The format: eight bytes little-endian length, then a JSON object of that length, then the data.
 """
 
-import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rehearsal.api.messages import Refused
+from rehearsal.outside.json_text import read_json
 
 HEADER_LIMIT = 100_000_000
 """The safetensors format allows no longer header."""
@@ -47,7 +48,7 @@ def _header(path: Path) -> dict[str, Weight]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, HEADER_LIMIT)))
+            header: Any = read_json(file.read(min(length, HEADER_LIMIT)))
         return {name: Weight(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise Refused(

@@ -82,7 +82,11 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     [
         ("", "run.yaml:1: holds no mapping"),
         ("a: [", "not YAML"),
-        ("a: &a [*a]", "an alias holds itself"),
+        ("a: &a [*a]", "run.yaml:1: has an anchor or alias"),
+        ("a: 1\nb: !!int x", "run.yaml:2: has a tag"),
+        ("[" * 3000, "run.yaml:1: is nested too deeply"),
+        ("a: \n- " + "9" * 5000, "run.yaml:2: holds a number that is too long; at most 100 digits are read"),
+        (GOOD + "\n".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]" for i in range(1, 10)), "has an anchor or alias"),
         (GOOD.replace("name: medical", "name: medical\n  annotations: none"), "metadata.annotations: must be a mapping"),
         (GOOD.replace("v1alpha1", "v2"), "run.yaml:1: apiVersion: must be rehearsal.dev/v1alpha1"),
         (GOOD.replace("name: medical", "name: Medical_1"), "run.yaml:4: metadata.name"),

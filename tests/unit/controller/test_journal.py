@@ -32,6 +32,16 @@ def test_a_record_with_a_traceback_is_one_line_of_json(capsys: pytest.CaptureFix
     assert "KeyError" in told["error"]
 
 
+@pytest.mark.parametrize("shape", ["json", "text"])
+def test_what_a_message_quotes_is_printable(shape: str, capfd: pytest.CaptureFixture[str]) -> None:
+    configure(shape)
+    log.warning("%s", "\x1b[2J\u202e \ud83d")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert "x1b[2J" in line
+    assert "ud83d" in line
+
+
 def test_kopf_speaks_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     configure("text")
     logging.getLogger("kopf.objects").info("chatter")

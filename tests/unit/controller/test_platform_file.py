@@ -1,5 +1,6 @@
 """The operator's platform file: read as it is, or refused with file and field."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.api.messages import Refused
+from rehearsal.controller.__main__ import main
 from rehearsal.controller.platform_file import read_platform
 
 
@@ -31,7 +33,11 @@ def test_a_platform_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("stores: {default: {s3: {bucket: runs}}}\nbackofLimit: 2", "platform.backofLimit: there is no such field"),
         ("stores: {default: {s3: {bucket: runs}}}\nbackoffLimit: many", "platform.backoffLimit: "),
         ("stores: {default: {folder: {path: data}}}", "platform.stores.default.folder.path: must be absolute"),
-        ("stores: [", "is not YAML"),
+        ("stores: [", "line 1: is not YAML"),
+        ("a: 1\nb: !!int abc", "line 2: has a tag"),
+        ("[" * 3000, "line 1: is nested too deeply"),
+        ("a: " + "9" * 5000, "line 1: holds a number that is too long; at most 100 digits are read"),
+        ("a: &a [1]\nb: [*a, *a]", "line 1: has an anchor or alias"),
     ],
 )
 def test_a_wrong_platform_is_refused_with_file_and_field(tmp_path: Path, text: str, words: str) -> None:
@@ -80,6 +86,26 @@ def test_stores_of_different_tenants_may_lie_side_by_side(tmp_path: Path) -> Non
         "stores: {a: {s3: {bucket: runs, prefix: team}, namespaces: [a]}, b: {s3: {bucket: runs, prefix: team-b}, namespaces: [b]}}"
     )
     assert read_platform(written(tmp_path, text), ["a", "b"]).stores.keys() == {"a", "b"}
+
+
+def test_whatever_ends_the_operator_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class PanicError(BaseException):
+        pass
+
+    def panic(*_: object) -> None:
+        raise PanicError("\x1b[2J")
+
+    monkeypatch.setattr("rehearsal.controller.__main__.read_platform", panic)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        assert main(["--platform", str(tmp_path / "platform.yaml")]) == 70
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert "unforeseen PanicError; please report it" in capfd.readouterr().err
 
 
 def test_the_operator_does_not_start_without_a_platform(tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def test_where_a_row_came_from_is_accepted_beside_the_layout(read):
     assert read([{"id": i, "source": "ward 3", "metadata": {"year": 2020}, "prompt": "Hello", "response": "Hi."} for i in (1, 2)])
 
 
+def test_a_conversation_of_too_many_turns_is_refused_by_line(read):
+    assert len(read([{"messages": TALK * 5_000}])[0].messages) == 10_000
+    with pytest.raises(Refused, match="line 1: has 10,002 turns; at most 10,000 are read: split the conversation"):
+        read([{"messages": TALK * 5_001}])
+
+
 def test_rows_without_an_id_are_no_twins(read):
     assert len(read([{"id": None, "prompt": "Hello", "response": "Hi."}] * 2)) == 2
 

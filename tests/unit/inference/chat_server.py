@@ -24,9 +24,10 @@ def echo(body: Body) -> str:
 
 
 class ChatServer:
-    """`script` holds what the next requests meet: a status, a (status, error code), "hang", "disconnect", "garbage", "nonsense" or "ok".
+    """`script` holds what the next requests meet.
 
-    "nonsense" is no HTTP, and quotes the canary.
+    A status, a (status, error code), "hang", "disconnect", "garbage", "nonsense" (no HTTP, and it quotes the canary), the bytes of
+    a body, or "ok".
     """
 
     def __init__(self, *script: Any, answer: Answer = echo, key: str | None = None, headers: Mapping[str, str] = {}) -> None:
@@ -84,6 +85,8 @@ class ChatServer:
             await asyncio.sleep(30)
         if step == "garbage":
             return web.Response(text="<html>")
+        if isinstance(step, bytes):
+            return web.Response(body=step)
         if step != "ok":
             status, code = step if isinstance(step, tuple) else (step, None)
             headers = {**self.headers, "Location": "/elsewhere"}

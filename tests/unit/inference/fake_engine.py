@@ -30,11 +30,12 @@ def one_token(body: Body) -> Body:
 class FakeEngine:
     """`script` holds what the next completions meet; then all is well.
 
-    A status, "disconnect", "hang", "unfinished" or "ok"; or a barrier, at which as many as it takes are disconnected together.
+    A status, the bytes of a body, "disconnect", "hang", "unfinished" or "ok"; or a barrier, at which as many as it takes are
+    disconnected together.
     """
 
     def __init__(
-        self, *script: int | str | asyncio.Barrier, answer: Callable[[Body], Body] = one_token, model: str = MODEL
+        self, *script: int | str | bytes | asyncio.Barrier, answer: Callable[[Body], Body] = one_token, model: str = MODEL
     ) -> None:
         self.script, self.answer, self.model = deque(script), answer, model
         self.requests: list[Body] = []
@@ -81,6 +82,8 @@ class FakeEngine:
             await asyncio.sleep(30)
         if isinstance(step, int):
             return web.json_response({"error": {"message": "no", "type": "BadRequestError"}}, status=step)
+        if isinstance(step, bytes):
+            return web.Response(body=step, content_type="application/json")
         answer = self.answer(body)
         if step == "unfinished":
             answer["choices"][0]["finish_reason"] = "abort"

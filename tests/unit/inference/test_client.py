@@ -26,8 +26,8 @@ async def test_an_answer_comes_without_the_token_that_ended_it_and_in_the_order_
         assert await ask(engine) == ANSWER
 
 
-@pytest.mark.parametrize("fault", ["disconnect", 500, 503, 429, "unfinished"])
-async def test_what_a_server_leaves_unanswered_is_repeated(fault: str | int):
+@pytest.mark.parametrize("fault", ["disconnect", 500, 503, 429, "unfinished", b"[" * 200_000])
+async def test_what_a_server_leaves_unanswered_is_repeated(fault: str | int | bytes):
     async with running(FakeEngine(fault, "ok", fault)) as engine:
         assert await ask(engine) == ANSWER
         assert [body["n"] for body in engine.requests] == [2, 1, 2, 1, 2]

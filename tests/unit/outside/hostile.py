@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import signal
+import time
 from collections.abc import Callable
 
 
@@ -22,6 +23,7 @@ def prepare(setup: object) -> Callable[[object], object]:
         "panic": _panic,
         "abort": lambda _: os.abort(),
         "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+        "wait": lambda seconds: time.sleep(float(str(seconds))),
         "print": lambda text: print(text, flush=True),
         "environment": lambda _: dict(os.environ),
         "process": lambda _: os.getpid(),

@@ -41,6 +41,15 @@ def test_a_breach_is_an_error_in_words_and_the_next_call_is_answered(bounded: Bo
     assert bounded.call(["setup", None]) == "as it was set up"
 
 
+def test_a_call_that_waits_for_ever_is_ended_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bounded(PROGRAM, seconds=1) as waiting:
+        assert waiting.call(["echo", 1]) == 1
+        monkeypatch.setattr("rehearsal.outside.bounded.GRACE_SECONDS", 0)
+        monkeypatch.setattr("rehearsal.outside.bounded.PATIENCE", 1)
+        with pytest.raises(OutOfBounds, match=r"^took more than 1 s$"):
+            waiting.call(["wait", 3600])
+
+
 @pytest.mark.parametrize(("deed", "kind"), [("recurse", "RecursionError"), ("panic", "PanicError"), ("set", "TypeError")])
 def test_whatever_is_raised_is_told_by_its_type(bounded: Bounded, deed: str, kind: str) -> None:
     before = bounded.call(["process", None])

@@ -19,7 +19,7 @@ from rehearsal.outside.unreadable import Unreadable
         ('{"a":\n' * 200_000, "line 101: is nested too deeply"),
         ("\n".join(["["] * 101 + ["]"] * 101), "line 101: is nested too deeply"),
         ('[1,\n"1e999", 1e999]', "line 2: holds a number that is too large"),
-        ("[1,\n" + "9" * 5000 + "]", "line 2: holds a number of more than 100 digits"),
+        ("[1,\n" + "9" * 5000 + "]", "line 2: holds a number that is too long; at most 100 digits are read"),
         ('["NaN",\nNaN]', "line 2: holds NaN or Infinity"),
         ('{"a": 1,\n"b": "\\ud83d"}', "line 2: holds half of a surrogate pair"),
         ('{"\\udc00": 1}', "line 1: holds half of a surrogate pair"),
@@ -33,7 +33,7 @@ def test_every_fault_is_told_by_line(text: str, problem: str) -> None:
 
 
 def test_bytes_that_are_no_text_and_too_many_bytes_are_refused() -> None:
-    with pytest.raises(Unreadable, match=r"^line 2: is not UTF-8$"):
+    with pytest.raises(Unreadable, match=r"^line 2: is not UTF-8 at byte 7; save it as UTF-8$"):
         read_json(b'{\n"a": "\xff"}')
     with pytest.raises(Unreadable, match=r"^is longer than 1 KiB$"):
         read_json(b"[" + b"1," * 1000 + b"1]", most=1024)

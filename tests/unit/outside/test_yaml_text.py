@@ -39,12 +39,13 @@ def test_plain_documents_mean_what_kubectl_takes_them_for(text: str, value: obje
         ("a: &x 1", "line 1: has an anchor"),
         ("a: 1\nb: *x", "line 2: has an anchor or alias"),
         ("a: 1\nb:\n  c: 1\n  c: 2", "line 4: has a key for the second time"),
+        ("a: 1\n? " + "b" * 2000 + "\n: 1", "line 2: has a key of more than 1000 characters"),
         ("? [a]\n: 1", "line 1: has a list or mapping for a key"),
         ("[" * 3000, "line 1: is nested too deeply"),
         ("- " * 3000, "line 1: is nested too deeply"),
         ("{a: " * 3000, "line 1: is nested too deeply"),
         ("\n".join(" " * i + "a:" for i in range(300)), "line 51: is nested too deeply"),
-        ("a: 1\nb: " + "9" * 5000, "line 2: holds a number of more than 100 digits"),
+        ("a: 1\nb: " + "9" * 5000, "line 2: holds a number that is too long; at most 100 digits are read"),
         ("a: 1e999", "line 1: holds a number that is too large"),
         ("a:\n- .inf", "line 2: holds NaN or infinity"),
         ('a: 1\nb: "\\ud83d"', "line 2: holds half of a surrogate pair"),
@@ -52,7 +53,7 @@ def test_plain_documents_mean_what_kubectl_takes_them_for(text: str, value: obje
         ('a: "\\UFFFFFFFF"', "line 1: is not YAML"),
         ("a: 1\nb: \x1b[2J", "line 2: holds a control character"),
         ("a: 1\n---\nb: 2", "line 2: begins a second document"),
-        ("a: [1", "line 1: is not YAML"),
+        ("a: [1", "line 1: is not YAML: expected ',' or ']'"),
         ("a: 1\n\tb: 2", "line 2: is not YAML"),
         ("%YAML 9", "line 1: is not YAML"),
         ("a: " + "x" * MAX_BYTES, "is longer than 256 KiB"),
@@ -73,6 +74,12 @@ def test_no_error_quotes_what_was_read(text: str) -> None:
     with pytest.raises(Unreadable) as refused:
         read_yaml(text.encode())
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_field_that_is_written_twice_is_told_to_who_may_show_it() -> None:
+    with pytest.raises(Unreadable) as refused:
+        read_yaml(b"a:\n- {b: 1}\n- b: {c: 1}\n  b: 2\n")
+    assert (refused.value.line, refused.value.twice) == (4, "a[1].b")
 
 
 def test_every_field_has_its_line() -> None:

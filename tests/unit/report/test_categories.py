@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+import rehearsal.report.categories
 from rehearsal.api.messages import ExitCode
 from rehearsal.report.categories import BadCategories, classify, parse, shares_of
 
@@ -16,11 +17,23 @@ GOOD = b"""
 
 
 def test_an_instruction_belongs_to_the_first_category_that_matches():
-    categories = parse(GOOD)
-    assert classify("What is the capital of Peru?", categories) == "capital"
-    assert classify("Why?", categories) == "question"
-    assert classify("GO AWAY", categories) == "shouting"
-    assert classify("hm", categories) is None
+    texts = ["What is the capital of Peru?", "Why?", "GO AWAY", "hm", "\ud83d"]
+    kinds = dict(classify(texts, parse(GOOD)))
+    assert kinds == dict(zip(texts, ["capital", "question", "shouting", None, None], strict=True))
+
+
+def test_more_instructions_than_go_at_once_keep_their_order():
+    texts = [f"{'Why' if i % 3 else 'hm'} {i}?" for i in range(250)]
+    kinds = list(classify(iter(texts), parse(b"[{name: why, pattern: ^Why}]")))
+    assert [text for text, _ in kinds] == texts
+    assert [name for _, name in kinds] == ["why" if i % 3 else None for i in range(250)]
+
+
+def test_a_pattern_that_backtracks_without_end_is_named(monkeypatch):
+    monkeypatch.setattr(rehearsal.report.categories, "SECONDS", 1)
+    categories = parse(b"[{name: fine, pattern: b}, {name: slow, pattern: (a+)+$}]")
+    with pytest.raises(BadCategories, match="category slow: its pattern took more than 1 s of processor time"):
+        list(classify(["b", "a" * 64 + "c"], categories))
 
 
 def test_shares_are_of_all_instructions_and_the_gap_is_the_biggest_against_the_truth():
@@ -46,8 +59,8 @@ def test_without_true_shares_there_is_no_gap():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[", "not YAML"),
-        ("\xff\xfe\x00".encode("latin-1"), "not YAML"),
+        ("[", "the categories file: line 1: is not YAML"),
+        ("\xff\xfe\x00".encode("latin-1"), "the categories file: line 1: is not UTF-8"),
         ("{}", "must be a list"),
         ("[]", "must be a list"),
         ("[capital]", "category 1: must be a mapping"),
@@ -58,7 +71,14 @@ def test_without_true_shares_there_is_no_gap():
         ("[{name: a, pattern: a, weight: 3}]", "category 1 (a): unknown field weight"),
         ("[{name: a, pattern: a, share: 1.5}]", "share must be a number from 0 to 1, not 1.5"),
         ("[{name: a, pattern: a, share: yes}]", "share must be a number from 0 to 1, not True"),
-        ("[{name: a, pattern: a, share: .nan}]", "share must be a number from 0 to 1, not nan"),
+        ("[{name: a, pattern: a, share: .nan}]", "line 1: holds NaN"),
+        ("[{name: a, pattern: a, share: !!float x}]", "line 1: has a tag"),
+        ('[{name: "\\ud83d", pattern: a}]', "line 1: holds half of a surrogate pair"),
+        ('[{name: "\\e[2J", pattern: a}]', "category 1 (\\x1b[2J): name holds characters that cannot be printed"),
+        ('[{name: "\\u202e", pattern: a}]', "name holds characters that cannot be printed"),
+        ("[{name: a, pattern: 'a{" + "9" * 900 + "}'}]", "pattern is not a regular expression"),
+        ("[{name: a, pattern: 'a{" + "9" * 5000 + "}'}]", "pattern is longer than 1000 characters"),
+        ("[{name: a, pattern: '" + "(" * 900 + ")" * 90 + "'}]", "pattern is not a regular expression"),
         ("[{name: a, pattern: a}, {name: a, pattern: b}]", "twice: a"),
         ("[{name: a, pattern: a, share: 0.7}, {name: b, pattern: b, share: 0.7}]", "sum to 1.4"),
         (f"[{{name: {'a' * 65}, pattern: a}}]", "longer than 64"),

@@ -47,6 +47,15 @@ def chart_series():
     ]
 
 
+def test_what_a_name_says_is_printable_on_the_page(make_report):
+    report = make_report("1110000100", PLAIN)
+    named = report.stages[0].model_copy(update={"name": "\x1b[2J\u202e\x00 \ud83d"})
+    page = report_page(report.model_copy(update={"stages": [named]}))
+    assert "\\x1b[2J\\u202e\\x00 \\ud83d" in page
+    page.encode()
+    assert not {"\x1b", "\u202e", "\x00"} & set(page)
+
+
 def test_the_page_of_a_run_shows_its_scores_shares_and_committee(make_report):
     page = report_page(make_report("1110000100", PLAIN))
     for text in (

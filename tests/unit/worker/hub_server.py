@@ -30,6 +30,7 @@ class HubServer:
     files_alone: bool = False
     says: str | None = None
     answers_with: str | None = None
+    license: str = "llama3"
     dishonest: set[str] = field(default_factory=set)
     gets: Counter[str] = field(default_factory=Counter)
     port: int = 0
@@ -86,7 +87,12 @@ class HubServer:
             return self._send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"}, True)
         siblings = [_sibling(path, data) for path, data in self.repositories[name].items()]
         identity = name.partition("/")[2]
-        found = {"id": identity, "sha": self.answers_with or self.commit, "siblings": siblings, "cardData": {"license": "llama3"}}
+        found = {
+            "id": identity,
+            "sha": self.answers_with or self.commit,
+            "siblings": siblings,
+            "cardData": {"license": self.license},
+        }
         return self._send(request, 200, json.dumps(found).encode(), {}, True)
 
     def _file(self, request: BaseHTTPRequestHandler, name: str, path: str, body: bool) -> None:

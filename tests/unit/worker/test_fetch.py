@@ -102,6 +102,13 @@ def ending(context: Context) -> StageError:
     return ended.value
 
 
+def test_a_licence_that_is_no_name_is_kept_short_and_printable(stage: Callable[..., Context], hub: HubServer) -> None:
+    hub.license = "\x1b[2J" + "x" * 10_000
+    manifest = fetch.run(stage()).manifest
+    assert manifest
+    assert manifest.facts["license"] == "\\x1b[2J" + "x" * 92 + "…"
+
+
 def test_a_model_comes_with_what_serving_needs_and_nothing_that_runs_code(stage: Callable[..., Context]) -> None:
     context = stage()
     manifest = fetch.run(context).manifest

@@ -41,7 +41,11 @@ def test_a_whole_safetensors_model_is_taken(store: FolderStore):
         ("modeling_own.py", b"", "may not bring code"),
         ("config.json", b'{"auto_map": {"AutoModel": "x.Y"}}', "auto_map names code"),
         ("tokenizer_config.json", b'{"auto_map": {}}', "auto_map names code"),
-        ("config.json", b"{", "is not JSON"),
+        ("config.json", b'{"text_config": {"layers": [{"auto_map": {"AutoModel": "x.Y"}}]}}', "auto_map names code"),
+        ("config.json", b"{", "line 1: is not JSON"),
+        ("config.json", b"[" * 200_000, "line 1: is nested too deeply"),
+        ("tokenizer_config.json", b'{"size": 1e999}', "line 1: holds a number that is too large"),
+        ("model.safetensors.index.json", b"[" * 200_000, "line 1: is nested too deeply"),
         ("config.json", b"[]", "is not a JSON object"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
@@ -80,7 +84,7 @@ def test_a_digest_follows_from_the_files_and_not_from_where_they_lie(store: Fold
     assert model_digest(store, first) == model_digest(store, second)
     store.put("a/model.safetensors", b"Weights")
     assert model_digest(store, first) != model_digest(store, second)
-    assert model_digest(store, put_model(store, "c", FILES | {"more": b""})) != model_digest(store, second)
+    assert model_digest(store, put_model(store, "c", FILES | {"LICENSE": b""})) != model_digest(store, second)
 
 
 def test_a_model_comes_whole_folders_included(store: FolderStore, tmp_path: Path):
@@ -88,6 +92,14 @@ def test_a_model_comes_whole_folders_included(store: FolderStore, tmp_path: Path
     bring_model(store, uri, model_digest(store, uri), tmp_path / "model")
     assert names_in(tmp_path / "model") == {*FILES, "sub/merges.txt"}
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_only_files_that_belong_to_a_model_are_brought(store: FolderStore, tmp_path: Path):
+    strangers = ["model.onnx", "weights.h5", "saved_model.pb", "run.sh", "custom.so", "state.npz", "model.gguf", "x.json.pyc"]
+    uri = put_model(store, "m", FILES | dict.fromkeys(strangers, b"x"))
+    check_model(store, uri, FIELD)
+    bring_model(store, uri, model_digest(store, uri), tmp_path / "model")
+    assert names_in(tmp_path / "model") == set(FILES)
 
 
 def test_what_a_killed_pod_left_half_copied_is_replaced_and_what_is_whole_is_not_brought_again(store: FolderStore, tmp_path: Path):

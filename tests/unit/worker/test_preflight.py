@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import rehearsal.prompts.model
 from rehearsal.api.messages import Refused, StageError
 from rehearsal.api.platform import FolderStore as FolderConfig
 from rehearsal.api.platform import Limits, StoreConfig
@@ -104,6 +105,27 @@ def test_a_broken_line_17_of_the_domain_file_is_named(look: Callable[..., Any], 
 def test_a_missing_domain_file_is_named_by_field(look: Callable[..., Any]) -> None:
     words = refusal(look, changed(domain={"uri": "store://absent.jsonl"}))
     assert "spec.domain.uri: there is no store://absent.jsonl in the store" in words
+
+
+@pytest.mark.parametrize("uri", ["store://baseModel", "store://base", "store://base/config.json/x", "store://domain"])
+def test_a_path_that_names_no_file_is_named_by_field(look: Callable[..., Any], uri: str) -> None:
+    assert f"spec.domain.uri: there is no {uri} in the store" in refusal(look, changed(domain={"uri": uri}))
+    assert f"spec.categories.uri: there is no {uri} in the store" in refusal(look, changed(categories={"uri": uri}))
+
+
+def test_a_tokenizer_that_panics_on_a_row_is_told_with_the_row(look: Callable[..., Any], store: FolderStore) -> None:
+    core = json.loads(store.get("base/tokenizer.json"))
+    core["normalizer"] = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "x"}
+    store.put("base/tokenizer.json", json.dumps(core).encode())
+    write_domain(store, 20, line3=json.dumps({"prompt": "a" * 40 + "b", "response": "b"}))
+    assert "store://domain.jsonl, line 3: the model's tokenizer fails on it (PanicException)" in refusal(look)
+
+
+def test_a_template_that_takes_no_end_is_refused(look: Callable[..., Any], store: FolderStore, monkeypatch: Any) -> None:
+    monkeypatch.setattr(rehearsal.prompts.model, "SECONDS", 1)
+    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    store.put("base/chat_template.jinja", loop.encode())
+    assert "the tokenizer or chat template took more than 1 s of processor time" in refusal(look)
 
 
 def test_a_missing_model_is_named_by_field(look: Callable[..., Any]) -> None:

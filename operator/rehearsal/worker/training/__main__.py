@@ -20,7 +20,7 @@ def main() -> None:
     settings = Settings.load(Path(sys.argv[1]))
     try:
         train(settings)
-    except Exception as error:  # noqa: BLE001 - the last line of defence of a rank
+    except BaseException as error:  # noqa: BLE001 - the last line of defence of a rank; libraries call sys.exit, and panic
         traceback.print_exception(error)
         report(Path(settings.events), error, int(os.environ["RANK"]))
         sys.stderr.flush()

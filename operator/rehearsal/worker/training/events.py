@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rehearsal.outside.json_text import read_own_json
+
 JOINED, STARTED, STEP, CHECKPOINT, FAILED = "joined", "started", "step", "checkpoint", "failed"
 
 
@@ -38,4 +40,4 @@ class Listener:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield json.loads(line)
+                yield read_own_json(line)

@@ -13,7 +13,7 @@ LAST_ERROR = re.compile(r"^Last error: *\n? *(\S.*)", re.M)
 """Below what failed, NCCL says why: no interface, no shared memory, who refused the connection."""
 
 
-def ending(error: Exception, rank: int) -> StageError | None:
+def ending(error: BaseException, rank: int) -> StageError | None:
     """Return the stage's end that an exception stands for; None is a bug of ours."""
     if isinstance(error, StageError):
         return error
@@ -26,7 +26,7 @@ def ending(error: Exception, rank: int) -> StageError | None:
     return None
 
 
-def report(events: Path, error: Exception, rank: int) -> None:
+def report(events: Path, error: BaseException, rank: int) -> None:
     """Tell the parent how this rank ended."""
     end = ending(error, rank)
     if end is None:
@@ -44,12 +44,12 @@ def _numbers() -> str:
     )
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Return what gloo or NCCL says happened: without the place in its source and its advice, with the cause that NCCL tells below."""
     happened = re.sub(r"^\[\S+:[0-9]+\] *", "", _first_line(error)).partition(". ")[0]
     cause = LAST_ERROR.search(str(error))
     return f"{happened}; {cause[1].strip()[:300]}" if cause else happened
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:300]

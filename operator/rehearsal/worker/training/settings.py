@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from rehearsal.data.steps import StepPlan, plan_steps
+from rehearsal.outside.json_text import read_own_json
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,4 @@ class Settings:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(**json.loads(path.read_text()))
+        return cls(**read_own_json(path.read_text()))
