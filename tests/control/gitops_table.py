@@ -20,6 +20,7 @@ from tests.control.run_states import (
     without_rights,
 )
 from tests.faults.world import NAME, NAMESPACE, World
+from tests.unit.worlds import a_platform
 
 UNSEEN = "waits for the operator to look"
 Making = Callable[[], Awaitable[World]]
@@ -192,6 +193,13 @@ async def _drained_again_and_again() -> World:
         end_pods(world, "elicit", conditions=[target])
         await world.tick()
         await world.tick()
+    return await looked_at(world)
+
+
+@judged("Failed", "Degraded", "StoreGone: spec.store: the platform has no store 'default' any more")
+async def _at_work_on_a_platform_that_has_lost_its_store() -> World:
+    world = await at_work("elicit")
+    world.platform = a_platform(stores={})
     return await looked_at(world)
 
 

@@ -48,6 +48,8 @@ async def test_a_store_that_is_gone_at_any_moment_stops_no_job_and_starts_none_a
 async def test_what_ends_while_the_store_is_gone_is_recorded_and_what_is_next_says_what_it_waits_for(moments):
     world = next(m for m in moments if m.status().stage("elicit") and m.status().stage("elicit").state is State.RUNNING).fork()
     world.platform = a_forgetful_platform()
+    await world.look()
+    assert world.message("elicit") == "", "nobody is told to delete a Job that would not be made again"
     await ticks(world, 12)
     assert world.status().stage("elicit").state is State.SUCCEEDED
     words = "StoreGone: the platform has no store 'default' any more; it has none"

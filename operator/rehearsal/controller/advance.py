@@ -242,7 +242,9 @@ def _bent(world: World, job: JobView, stage: Stage) -> bool:
 
 
 def _old_values(world: World, job: JobView, stage: Stage) -> str:
-    """What a Job at work was ordered with that is set otherwise by now. It is not ended for that."""
+    """What a Job at work was ordered with that is set otherwise by now. It goes on; while its stage is held it would not be made again."""
+    if hold.held(world.lost, (stage,)):
+        return ""
     fields = (
         *others(job.execution, execution_digest(world.spec, stage, world.platform)),
         *others(job.supplies, supplies_digest(world.platform)),
