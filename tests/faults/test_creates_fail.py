@@ -52,6 +52,15 @@ class Server:
             self.world.cluster.step()
 
 
+class Unconverted(Connection):
+    """A cluster whose Kueue is away, and with it the conversion of its Workloads."""
+
+    async def list(self, kind, namespace, labels):
+        if kind == "Workload":
+            raise Unavailable("list Workload: conversion webhook failed (HTTP 500)")
+        return await super().list(kind, namespace, labels)
+
+
 def before_the_first(moments: list[World], stage: str) -> World:
     """The moment at which the first Job of a stage is about to be created."""
     return next(a for a, b in pairwise(moments) if not a.jobs(stage=stage) and b.jobs(stage=stage)).fork()
@@ -193,15 +202,24 @@ async def test_words_that_cannot_be_asked_for_stop_no_look():
     await world.submit(queueName="gpu-batch")
     await world.tick()
     await world.tick()
-
-    class Unconverted(Connection):
-        async def list(self, kind, namespace, labels):
-            if kind == "Workload":
-                raise Unavailable("list Workload: conversion webhook failed (HTTP 500)")
-            return await super().list(kind, namespace, labels)
-
     await world.look(through=Unconverted(world.cluster))
     assert world.message("preflight") == "it is not known why: list Workload: conversion webhook failed (HTTP 500)"
+
+
+@pytest.mark.fault(71)
+async def test_a_place_in_a_queue_that_cannot_be_read_is_kept():
+    world = World()
+    for name in (NAME, "other"):
+        await world.submit(name, queueName="gpu-batch")
+    while not all(world.status(name).stage("elicit") for name in (NAME, "other")):
+        await world.tick(NAME, "other")
+    world.cluster.kueue.open = set()
+    for _ in range(15):
+        for name in (NAME, "other"):
+            await world.look(name, through=Unconverted(world.cluster))
+        world.cluster.now += timedelta(minutes=1)
+        world.cluster.step()
+    assert len(world.jobs(stage="elicit")) == 1
 
 
 @pytest.mark.fault(69)
