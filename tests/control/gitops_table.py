@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rehearsal.cluster.port import Manifest
-from rehearsal.controller.conditions import GRACE, MOST_DISRUPTIONS
+from rehearsal.controller.life import ENDING
+from rehearsal.controller.stalls import GRACE, MOST_DISRUPTIONS
 from tests.control.run_states import (
     applied,
     at_work,
@@ -94,7 +95,7 @@ async def _waiting_for_another_run() -> World:
     return await until(world, lambda: bool(world.message("elicit", "twin")), NAME, "twin")
 
 
-@judged("InProgress", "Progressing", "Running: respond-peer")
+@judged("Failed", "Degraded", "StageFailed: respond-base: Refused: no such model")
 async def _one_stage_failed_and_another_at_work() -> World:
     return await failed_at("respond-base", "respond-peer")
 
@@ -208,6 +209,17 @@ async def _drained_again_and_again_and_then_at_work() -> World:
     world = await _drained_again_and_again()
     world.store.slow.clear()
     return await until(world, lambda: not world.is_true("Stalled"))
+
+
+@judged("Failed", "Degraded", "PodStuck: elicit: pod medical-elicit-")
+async def _a_pod_that_its_dead_node_keeps() -> World:
+    world = await at_work("elicit")
+    world.cluster.node.silent = lambda _: True
+    for pod in world.cluster.objects.each("Pod"):
+        if pod["status"]["phase"] == "Running":
+            world.cluster.objects.mark(pod)
+    world.cluster.now += ENDING + timedelta(minutes=1)
+    return await looked_at(world)
 
 
 @judged("Failed", "Degraded", "Forbidden")

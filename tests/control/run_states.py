@@ -7,7 +7,7 @@ from rehearsal.api.messages import ExitCode, Termination
 from rehearsal.api.status import State
 from rehearsal.cluster.port import Forbidden, Manifest
 from rehearsal.cluster.stamps import stamp
-from rehearsal.controller.trouble import tell_refused
+from rehearsal.controller.trouble import tell
 from rehearsal.manifests.jobs import LABEL
 from tests.faults.connection import Connection
 from tests.faults.world import MOST_STEPS, NAME, NAMESPACE, World
@@ -88,5 +88,5 @@ async def without_rights(world: World) -> World:
     try:
         await world.look(through=connection)
     except Forbidden as error:
-        await tell_refused(world.cluster, NAMESPACE, NAME, error, world.clock())
+        await tell(world.cluster, NAMESPACE, NAME, error, world.clock())
     return world

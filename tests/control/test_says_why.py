@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from rehearsal.api.status import State
+from rehearsal.api.status import StageStatus, State
 from tests.control.access import Access, Manifest, Refused
 from tests.control.given import Plane
 from tests.control.operator_process import Operator, eventually
 from tests.control.player import Player
-from tests.control.story import Seals, a_short_run, all_goes_well, jobs_of, only, stage_of, status_of, wait_for
+from tests.control.story import Seals, a_measured_run, a_short_run, all_goes_well, jobs_of, only, stage_of, status_of, wait_for
 
 pytestmark = pytest.mark.control
 
@@ -116,6 +116,70 @@ async def test_a_job_that_kueue_holds_back_says_why_and_is_kueues_to_release(
         async with player.playing(all_goes_well(player)):
             await wait_for(served, namespace, "Complete")
     assert {job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] for job in jobs_of(served, namespace)} == {"team"}
+
+
+@pytest.mark.fault(69)
+async def test_while_no_job_is_taken_what_was_seen_is_recorded_and_each_stage_says_what_the_api_server_says(
+    served: Plane, namespace: str, operator: Operator, player: Player
+) -> None:
+    quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    served.apply([a_measured_run(namespace)])
+    await player.run(pod := await player.pod_of("preflight"))
+    with webhook_that_is_down(served, namespace):
+        await eventually(lambda: "failed calling webhook" in refusal_of(served, namespace), 60, "the webhook is in force")
+        await all_goes_well(player)(pod)
+        for stage in ("mix", "evaluate-base"):
+            await eventually(says(served, namespace, stage, "failed calling webhook"), 60, f"{stage} quotes the webhook's failure")
+        status = status_of(served, namespace)
+        assert status.inputs
+        assert "failed calling webhook" in served.kubectl("get", "recon", "--no-headers", f"--namespace={namespace}")
+        served.request("POST", quotas, {"metadata": {"name": "objects"}, "spec": {"hard": {"count/jobs.batch": "2"}}})
+    async with player.playing(only(all_goes_well(player), "mix")):
+        await eventually(lambda: stage_of(served, namespace, "mix").state is State.SUCCEEDED, 60, "mix goes on")
+        await eventually(lambda: bool(over_quota(served, namespace)), 60, "a stage quotes the quota")
+        assert {stage.blocked for stage in over_quota(served, namespace)} == {"Forbidden"}
+    condition = status_of(served, namespace).condition("Stalled")
+    assert condition
+    assert (condition.status, condition.reason) == ("True", "Forbidden")
+    served.request("DELETE", f"{quotas}/objects")
+    async with player.playing(all_goes_well(player)):
+        status = await wait_for(served, namespace, "Complete")
+    assert {stage.message for stage in status.stages} == {""}
+
+
+def over_quota(plane: Plane, namespace: str) -> list[StageStatus]:
+    return [stage for stage in status_of(plane, namespace).stages if "exceeded quota: objects" in stage.message]
+
+
+def refusal_of(plane: Plane, namespace: str) -> str:
+    """What the API server says to a Job, of which nothing comes in any case."""
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    job = {"metadata": {"name": "probe"}, "spec": {"template": template}}
+    try:
+        plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs?dryRun=All", job)
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+@contextmanager
+def webhook_that_is_down(access: Access, namespace: str) -> Iterator[None]:
+    """A cluster whose Jobs pass by somebody who does not answer, as Kueue's while it is away."""
+    name, path = f"down.{namespace}.test", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    webhook = {
+        "name": name,
+        "clientConfig": {"url": "https://127.0.0.1:1/jobs"},
+        "rules": [{"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    access.request("POST", path, {"metadata": {"name": name}, "webhooks": [webhook]})
+    try:
+        yield
+    finally:
+        access.request("DELETE", f"{path}/{name}")
 
 
 def says(plane: Plane, namespace: str, stage: str, words: str, run: str = "medical") -> Callable[[], bool]:

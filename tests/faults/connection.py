@@ -20,7 +20,8 @@ class Connection(Cluster):
 
     `crash_after`: the number of the write that takes effect and is the operator's last (0: the first write does not happen).
     `fail`: the number of a call that fails, with what, and whether the cluster carries it out all the same.
-    `forbidden`: verbs and kinds that the operator has no right to. `past`: answers reads of these kinds as of then.
+    `admits`: what the API server answers to a create that it does not take. `forbidden`: verbs and kinds that the operator has no
+    right to. `past`: answers reads of these kinds as of then.
     `gate`: awaited before each observation and each write but of events, which come last and change nothing.
     """
 
@@ -30,6 +31,7 @@ class Connection(Cluster):
         self.writes = 0
         self.crash_after: int | None = None
         self.fail: tuple[int, ClusterError, bool] | None = None
+        self.admits: Callable[[Manifest], ClusterError | None] = lambda _: None
         self.forbidden: set[tuple[Verb, str]] = set()
         self.past: View | None = None
         self.past_kinds: frozenset[str] = frozenset()
@@ -58,7 +60,12 @@ class Connection(Cluster):
         return await self.cluster.log_tail(namespace, pod, container, lines)
 
     async def create(self, manifest: Manifest) -> Manifest:
-        return await self._write("create", manifest["kind"], lambda: self.cluster.create(manifest))
+        async def carry_out() -> Manifest:
+            if refusal := self.admits(manifest):
+                raise refusal
+            return await self.cluster.create(manifest)
+
+        return await self._write("create", manifest["kind"], carry_out)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
         await self._write("delete", kind, lambda: self.cluster.delete(kind, namespace, name, uid))

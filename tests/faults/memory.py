@@ -33,8 +33,8 @@ class MemoryCluster:
         twin = MemoryCluster(worker, log)
         twin._furnish(self.objects.fork(twin._stamp))
         twin.now, twin.written = self.now, list(self.written)
-        twin.node.refuses, twin.node.lacks, twin.node.lost = self.node.refuses, self.node.lacks, self.node.lost
-        twin.node.evicts = self.node.evicts
+        twin.node.refuses, twin.node.lacks, twin.node.silent = self.node.refuses, self.node.lacks, self.node.silent
+        twin.node.evicts, twin.node.injects = self.node.evicts, self.node.injects
         twin.jobs.refusal, twin.jobs.dead = self.jobs.refusal, self.jobs.dead
         twin.kueue.open, twin.kueue.gone = self.kueue.open, self.kueue.gone
         return twin

@@ -8,6 +8,7 @@ from rehearsal.cluster.job_status import is_finished
 from rehearsal.cluster.port import Manifest
 from tests.faults.objects import Objects
 
+NODE = "node-1"
 NO_NODE = "0/1 nodes are available: 1 Insufficient cpu."
 
 
@@ -27,7 +28,8 @@ class Node:
     """Starts pods, lets them work a piece a step, and takes away what is deleted. Without a worker nothing fits on it.
 
     `refuses`: the scheduler's words on a pod, or none when it fits. `lacks`: the kubelet's, on an image that it cannot pull.
-    `evicts`: the kubelet's on a running pod that it ends for want of disk. `lost`: nobody hears from the kubelet, its pods stay for ever.
+    `evicts`: the kubelet's on a running pod that it ends for want of disk. `silent`: pods on a node from which nobody hears any more:
+    they stay for ever. `injects`: the name of a container that somebody puts beside a pod's own, and that goes on when they have ended.
     """
 
     def __init__(self, objects: Objects, stamp: Callable[[], str], worker: Worker | None) -> None:
@@ -35,15 +37,16 @@ class Node:
         self.refuses: Callable[[Manifest], str] = lambda _: "" if worker else NO_NODE
         self.lacks: Callable[[Manifest], str] = lambda _: ""
         self.evicts: Callable[[Manifest], str] = lambda _: ""
-        self.lost = False
+        self.silent: Callable[[Manifest], bool] = lambda _: False
+        self.injects: Callable[[Manifest], str] = lambda _: ""
 
     def step(self) -> None:
-        for pod in [] if self.lost else self._objects.each("Pod"):
+        for pod in [pod for pod in self._objects.each("Pod") if not self.silent(pod)]:
             if "deletionTimestamp" in pod["metadata"]:
                 self._objects.remove(pod)
             elif pod["status"]["phase"] == "Pending":
                 self._start(pod)
-            elif not is_finished(pod):
+            elif not is_finished(pod) and _works(pod):
                 self._work(pod)
 
     def _start(self, pod: Manifest) -> None:
@@ -53,11 +56,12 @@ class Node:
             return
         if words := self.lacks(pod):
             waiting = {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": words}}}
-            status = {"phase": "Pending", "startTime": self._stamp(), "containerStatuses": [waiting]}
-            self._objects.replace(pod | {"status": pod["status"] | status})
+            status = {"phase": "Pending", "startTime": self._stamp(), **pod["status"], "containerStatuses": [waiting]}
+            self._objects.replace(pod | {"spec": pod["spec"] | {"nodeName": NODE}, "status": status})
             return
         running = {"name": "main", "state": {"running": {"startedAt": self._stamp()}}}
-        self._objects.replace(pod | {"status": {"phase": "Running", "startTime": self._stamp(), "containerStatuses": [running]}})
+        status = {"phase": "Running", "startTime": self._stamp(), "containerStatuses": [running]}
+        self._objects.replace(pod | {"spec": pod["spec"] | {"nodeName": NODE}, "status": status})
 
     def _work(self, pod: Manifest) -> None:
         assert self._worker
@@ -70,8 +74,16 @@ class Node:
         message = ended.word.model_dump_json(by_alias=True, exclude_defaults=True) if ended.word else ""
         state = {"terminated": {"exitCode": int(ended.code), "message": message, "finishedAt": self._stamp()}}
         phase = "Succeeded" if ended.code == ExitCode.DONE else "Failed"
-        status = pod["status"] | {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
-        self._objects.replace(pod | {"status": status})
+        containers = [{"name": "main", "state": state}]
+        if name := self.injects(pod):
+            phase = "Running"
+            containers.append({"name": name, "state": {"running": {"startedAt": self._stamp()}}})
+        self._objects.replace(pod | {"status": pod["status"] | {"phase": phase, "containerStatuses": containers}})
+
+
+def _works(pod: Manifest) -> bool:
+    """Whether the main container has not ended."""
+    return "running" in pod["status"]["containerStatuses"][0]["state"]
 
 
 def evicted(words: str, now: str) -> Manifest:

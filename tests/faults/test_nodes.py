@@ -55,13 +55,13 @@ async def test_a_pod_that_nobody_hears_of_holds_the_next_attempt_back_and_the_ru
     """The guard: pods are asked for by the run's label, not by their Job, and a pod on its way out is one."""
     world = await until(await a_world(), State.RUNNING)
     (job,) = attempts(world)
-    world.cluster.node.lost = True
+    world.cluster.node.silent = lambda _: True
     await world.remove("Job", job["metadata"]["name"])
     for _ in range(60):
         await world.tick()
     assert not attempts(world)
     assert world.message("train") == "waits until all pods of before are gone"
-    world.cluster.node.lost = False
+    world.cluster.node.silent = lambda _: False
     await world.finish()
     assert world.is_true("Complete")
 

@@ -78,7 +78,7 @@ async def test_a_strangers_service_in_the_way_is_told_and_no_job_begins_without_
         await world.tick()
     name = service["metadata"]["name"]
     assert world.status().condition("Stalled").message == (
-        f"a Service {name} that is not this run's stands in the way of train: remove it"
+        f"train: a Service {name} that is not this run's stands in the way: remove it"
     )
     assert not attempts(world)
     assert world.cluster.objects.get("Service", NAMESPACE, name)["spec"] == {"selector": {"app": "theirs"}}

@@ -49,6 +49,38 @@ async def test_a_stage_that_never_ends_is_ended_by_its_deadline_and_the_run_says
 
 
 @pytest.mark.fault(21)
+async def test_a_job_whose_deadline_goes_by_without_a_node_is_told_ahead_and_fails_in_these_words(moments):
+    world = World(a_platform(deadlineSeconds=600))
+    world.cluster.node.refuses = lambda pod: NO_GPU if "-elicit-" in pod["metadata"]["name"] else ""
+    await world.submit()
+    await wait(world, 4 * MINUTE)
+    assert not world.is_true("Stalled")
+    await wait(world, 2 * MINUTE)
+    near = world.status().condition("Stalled")
+    assert (near.status, near.reason) == ("True", "DeadlineNear")
+    assert near.message.startswith("elicit: no node has taken a pod since ")
+    assert near.message.endswith(f"(deadlineSeconds of the platform). {NO_GPU}")
+    await wait(world, 6 * MINUTE)
+    assert world.is_true("Failed")
+    assert "no pod of it was seen on a node in that time" in world.message("elicit")
+    assert "600 s (deadlineSeconds of the platform)" in world.message("elicit")
+    assert world.status().usage.gpu_seconds == 0
+
+
+@pytest.mark.fault(21)
+async def test_a_job_that_waited_long_for_its_node_says_how_long_when_its_deadline_ends_it():
+    world = World(a_platform(deadlineSeconds=1800))
+    world.store.slow.add("elicit")
+    world.cluster.node.refuses = lambda pod: NO_GPU if "-elicit-" in pod["metadata"]["name"] else ""
+    await world.submit()
+    await wait(world, 14 * MINUTE)
+    world.cluster.node.refuses = lambda _: ""
+    await wait(world, 18 * MINUTE)
+    assert world.is_true("Failed")
+    assert "the first node took a pod of it 8" in world.message("elicit")
+
+
+@pytest.mark.fault(21)
 async def test_a_job_that_says_nothing_past_its_deadline_because_its_node_is_lost_stalls_the_run():
     """The Job controller waits for the pods of a lost node, so neither Complete nor Failed ever comes."""
     world = World(a_platform(deadlineSeconds=60))
@@ -57,7 +89,7 @@ async def test_a_job_that_says_nothing_past_its_deadline_because_its_node_is_los
     while not world.jobs(stage="elicit"):
         await world.tick()
     await world.tick()
-    world.cluster.node.lost = True
+    world.cluster.node.silent = lambda _: True
     await wait(world, 14 * MINUTE)
     assert world.jobs(stage="elicit") == world.live()
     assert world.is_true("Stalled")

@@ -53,9 +53,12 @@ class World:
     async def look(self, name: str = NAME, through: Connection | None = None) -> Reconciled | None:
         """Reconcile a run once. A lost race is the next look's to win."""
         try:
-            return await reconcile(through or Connection(self.cluster), self.platform, NAMESPACE, name, self.clock)
+            turn = await reconcile(through or Connection(self.cluster), self.platform, NAMESPACE, name, self.clock)
         except Conflict:
             return None
+        if turn and turn.error and not isinstance(turn.error, Conflict):
+            raise turn.error
+        return turn
 
     async def rest(self) -> "World":
         """Look until there is nothing more to do at this moment."""

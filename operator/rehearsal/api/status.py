@@ -83,6 +83,7 @@ class StageStatus(ApiModel):
     message: str = Field(
         "", max_length=1024, description="Why it waits or failed, one line. Once done: what to know of its output."
     )
+    blocked: Short = Field("", description="Why its Job could not be created, in one word; `message` has the API server's.")
     exit_code: int | None = Field(None, description="Of the worker, where the stage failed.")
     sealed: Seal | None = Field(None, description="The seal of its output, once there is one.")
     output: str = Field("", max_length=256, description="Where the output lies, relative to the store's root.")
@@ -91,6 +92,7 @@ class StageStatus(ApiModel):
     done: int = Field(0, description="Units done.")
     total: int = Field(0, description="Units in all.")
     unit: str = Field("rows", max_length=16, description="What is counted: rows, steps, shards.")
+    moved_at: Time | None = Field(None, description="When `done` was last seen to have grown.")
     per_second: float = Field(0.0, description="Units a second, lately.")
     tokens_per_second: float = Field(0.0, description="Tokens a second, lately.")
     rows: int | None = Field(None, description="Rows of the output.")

@@ -82,7 +82,8 @@ async def look_ahead(manifest: dict[str, Any], platform: Platform, state: Path) 
                 plan = decide(seen, platform, now())
                 if plan.finished or plan.status.inputs_key == inputs_key(seen.run):
                     return plan.status
-                await act(cluster, seen.run, plan, now())
+                if error := (await act(cluster, seen.run, plan, now())).error:
+                    raise error
                 await asyncio.sleep(TICK)
 
 

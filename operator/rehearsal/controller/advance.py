@@ -11,6 +11,7 @@ from rehearsal.controller import attempts, hold, ledger, share
 from rehearsal.controller.funnel import funnel
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Run
+from rehearsal.controller.why import Why
 from rehearsal.manifests.execution import execution_digest, others, supplies_digest
 from rehearsal.manifests.jobs import Order, job_name
 from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
@@ -31,7 +32,7 @@ class World:
     jobs: tuple[JobView, ...]
     rivals: tuple[JobView, ...]
     now: datetime
-    lingering: frozenset[str] = frozenset()
+    lingering: Mapping[str, Why | None] = field(default_factory=dict)
     lost: tuple[hold.Missing, ...] = ()
     stages: tuple[Stage, ...] = ()
     known: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
         entry = _entry(world, status, stage)
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
         entry = attempts.followed(entry, ledger.seen(entry, job), job, world.platform.backoff_limit)
-        if job and entry.state is State.RUNNING and (words := _old_values(world, job, stage)):
+        if job and not job.stuck and entry.state is State.RUNNING and (words := _old_values(world, job, stage)):
             entry = entry.model_copy(update={"message": words})
         if entry.sealed is None:
             rounds = max(rounds, _asked(world, stage))
@@ -180,7 +181,7 @@ def _held(world: World, stage: Stage, entry: StageStatus) -> str:
     run, fingerprint = world.run, world.known[stage.name]
     names = {job_name(run.name, run.uid, stage.name, fingerprint, entry.attempt - before) for before in (0, 1)}
     last, words = _last(world, stage, entry), attempts.words(entry, world.platform.backoff_limit)
-    if names & world.lingering or (last and last.state.live):
+    if names & world.lingering.keys() or (last and last.state.live):
         return "; ".join(filter(None, (words, "waits until all pods of before are gone")))
     return words if attempts.pause(entry, last, world.now) else ""
 

@@ -11,6 +11,7 @@ from rehearsal.api.status import RunStatus, State
 from rehearsal.controller.ledger import stamp
 from rehearsal.controller.observe import Run
 from rehearsal.controller.progress import held_up
+from rehearsal.controller.why import NEEDS_SOMEBODY
 
 Telling = tuple[str, str, str]
 """Type (Normal or Warning), reason, message."""
@@ -59,7 +60,7 @@ def _waits(before: RunStatus, after: RunStatus) -> Iterator[Telling]:
     for stage in after.stages:
         earlier = before.stage(stage.name)
         tried_again = earlier is not None and earlier.attempt < stage.attempt  # told as AttemptFailed, with the same words
-        if held_up(stage) and not tried_again and not (earlier and held_up(earlier)):
+        if held_up(stage) and stage.blocked not in NEEDS_SOMEBODY and not tried_again and not (earlier and held_up(earlier)):
             begun.setdefault(stage.message, []).append(stage.name)
     for words, names in begun.items():
         yield "Normal", "Waiting", f"{', '.join(names)}: {words}"

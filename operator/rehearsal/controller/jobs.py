@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
 from rehearsal.api.status import Disruption
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
+from rehearsal.cluster.stamps import stamp
 from rehearsal.controller.ends import (
     at_work,
     cause,
@@ -22,7 +23,9 @@ from rehearsal.controller.ends import (
     word,
     worn_out,
 )
+from rehearsal.controller.life import lacks, stuck, where, working_since
 from rehearsal.controller.waiting import containers, queue_of, why_waiting, workload_of
+from rehearsal.controller.why import Why
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
 from rehearsal.outside.json_text import read_json
@@ -32,8 +35,6 @@ ANNOTATIONS = ("fingerprint", "attempt", "execution", "supplies", "devices")
 LOG_LINES = 50
 MOST_STARTS = 3
 """Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
-LACKING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
-"""Why a container waits for an image or a Secret: the kubelet tries for ever, and nothing comes of it until somebody acts."""
 
 
 class JobState(StrEnum):
@@ -60,6 +61,8 @@ class JobView:
     which counts as a failure. `deadline`: seconds it may live from `activated_at` on, when it was let run. `started_at`: when a node
     took its first pod, and devices were held. `between`: pods of it have ended, those that replace them have yet to start, and none
     is at work. `queue`: the LocalQueue in which it waits for Kueue to admit it.
+    `stuck`: why nothing comes of it until somebody acts. `at`, `working_since`: its pods at work, and since when all of them are.
+    `progress_at`: when its figures were read.
     """
 
     name: str
@@ -89,6 +92,10 @@ class JobView:
     exit_code: int | None = None
     termination: Termination | None = None
     progress: Progress | None = None
+    progress_at: str | None = None
+    stuck: Why | None = None
+    at: str = ""
+    working_since: str | None = None
     disrupted: int = 0
     evicted: int = 0
     last_disruption: Disruption | None = None
@@ -122,11 +129,12 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
     hopeless = _hopeless(pods, spec) if state.live else None
     evictions = sum(map(evicted, pods))
     workload = await workload_of(cluster, job)
+    progress = await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None
     return JobView(
         **_identity(job),
         state=JobState.FAILED if hopeless else state,
         queue=queue_of(job, workload),
-        lacks=any(map(_lacks, pods)),
+        lacks=any(map(lacks, pods)),
         gone=not pods,
         between=state is JobState.RUNNING and not _ending(conditions) and _between(pods),
         hopeless=hopeless is not None,
@@ -136,7 +144,11 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
         waits=(await why_waiting(cluster, job, pods, workload, now) or taken_away(pods)) if words and state.live else "",
         exit_code=hopeless.exit_code if hopeless else dead.get("exitCode") if dead else None,
         termination=_word(pods, state, dead if whole else None),
-        progress=await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None,
+        progress=progress,
+        progress_at=stamp(now) if progress else None,
+        stuck=stuck(pods, now) if state.live else None,
+        at=_named(_working(pods)),
+        working_since=working_since(pods),
         disrupted=max(sum(map(disrupted, pods)), not evictions and DISRUPTED in failed.get("message", "")),
         evicted=evictions,
         last_disruption=last_disruption(pods),
@@ -194,7 +206,7 @@ def _started(pod: Mapping[str, Any]) -> bool:
     """Whether any container of a pod ever ran, and none of them waits for what only somebody can give."""
     if pod["status"].get("phase") != "Pending":
         return True
-    return not _lacks(pod) and any("running" in state or "terminated" in state for _, state in containers(pod["status"]))
+    return not lacks(pod) and any("running" in state or "terminated" in state for _, state in containers(pod["status"]))
 
 
 def _between(pods: Sequence[Mapping[str, Any]]) -> bool:
@@ -204,11 +216,7 @@ def _between(pods: Sequence[Mapping[str, Any]]) -> bool:
 
 def _taken(pod: Mapping[str, Any]) -> bool:
     """Whether a node has taken a pod, and can start it."""
-    return _started(pod) or ("startTime" in pod["status"] and not _lacks(pod))
-
-
-def _lacks(pod: Mapping[str, Any]) -> bool:
-    return any((state.get("waiting") or {}).get("reason") in LACKING for _, state in containers(pod["status"]))
+    return _started(pod) or ("startTime" in pod["status"] and not lacks(pod))
 
 
 def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:
@@ -244,13 +252,22 @@ def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _working(pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The running pods, by index."""
+    return sorted((pod for pod in pods if pod["status"].get("phase") == "Running"), key=index_of)
+
+
+def _named(pods: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(map(where, pods[:2])) + (f" and {len(pods) - 2} more" if len(pods) > 2 else "")
+
+
 async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str, Any]]) -> Progress | None:
     """The last progress line of the first running pod by index; its figures are those of the whole stage."""
-    running = min((pod for pod in pods if pod["status"].get("phase") == "Running"), key=index_of, default=None)
-    if running is None:
+    running = _working(pods)
+    if not running:
         return None
     try:
-        tail = await cluster.log_tail(namespace, running["metadata"]["name"], MAIN, LOG_LINES)
+        tail = await cluster.log_tail(namespace, running[0]["metadata"]["name"], MAIN, LOG_LINES)
     except (NotFound, Unavailable):
         return None  # figures only: the pod ended in between, or its node does not answer
     for line in reversed(tail.splitlines()):

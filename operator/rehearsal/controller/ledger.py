@@ -9,6 +9,10 @@ from rehearsal.controller.jobs import JobState, JobView
 
 MOST_SILENT = 4
 """Attempts in a row that may end well and say nothing."""
+DEADLINE = "DeadlineExceeded"
+"""The reason that Kubernetes gives for a Job that its deadline ended."""
+LONG_WAIT = 600.0
+"""Seconds without a node that are worth a word where the deadline ended a Job."""
 MAX_VOIDS = 5
 """A store that keeps losing seals is not worked around for ever."""
 
@@ -34,22 +38,27 @@ def seen(entry: StageStatus, job: JobView | None) -> StageStatus:
     if entry.sealed or entry.state is State.SUCCEEDED:
         return entry
     if job is None:
-        return entry if entry.state is State.FAILED else entry.model_copy(update={"state": State.PENDING})
+        still = {"state": State.PENDING, "message": "", "blocked": ""}
+        return entry if entry.state is State.FAILED else entry.model_copy(update=still)
     taken = {"last_disruption": job.last_disruption} if job.last_disruption else {}
-    entry = entry.model_copy(update={"job": job.name, "started_at": job.started_at, "message": job.waits, **taken})
+    before, words = entry, job.stuck.message if job.stuck and job.state is JobState.RUNNING else job.waits
+    known = {"job": job.name, "started_at": _placed(before, job), "message": words, "blocked": "", **taken}
+    entry = entry.model_copy(update=known)
     if job.state is JobState.WAITING:
         return entry.model_copy(update={"state": State.WAITING})
     if job.state is JobState.RUNNING:
         figures = job.progress.model_dump() if job.progress else {}
         if figures.get("done", 0) > entry.done:
             figures["disrupted"] = job.disrupted
+        if figures and (figures["done"] > entry.done or not entry.total):
+            figures["moved_at"] = job.progress_at
         return entry.model_copy(update={"state": State.RUNNING, **figures})
     if job.state is JobState.FAILED:
         ended = {
             "finished_at": job.finished_at,
             "exit_code": job.exit_code,
-            "message": why_failed(job),
-            "gpu_seconds": _gpu_seconds(job),
+            "message": _in_time(before, job) or why_failed(job),
+            "gpu_seconds": _gpu_seconds(job, entry.started_at),
         }
         return entry.model_copy(update={"state": State.FAILED, **ended})
     word = job.termination
@@ -80,7 +89,7 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
             "refused": word.refused,
             "facts": word.facts,
             "usage": word.usage,
-            "gpu_seconds": _gpu_seconds(job),
+            "gpu_seconds": _gpu_seconds(job, entry.started_at),
             "done": total,
             "total": total,
             "message": (word.message or "")[:1024],
@@ -88,8 +97,8 @@ def _succeeded(entry: StageStatus, job: JobView, word: Termination) -> StageStat
     )
 
 
-def _gpu_seconds(job: JobView) -> float:
-    return job.devices * seconds(job.started_at, job.finished_at, moment(job.finished_at)) if job.finished_at else 0.0
+def _gpu_seconds(job: JobView, since: str | None) -> float:
+    return job.devices * seconds(since, job.finished_at, moment(job.finished_at)) if job.finished_at else 0.0
 
 
 def why_failed(job: JobView) -> str:
@@ -103,6 +112,26 @@ def why_failed(job: JobView) -> str:
         return f"exit code {job.exit_code}: {hint}" if job.whole else f"exit code {job.exit_code}: {hint}. {job.why}"[:1024].strip()
     lost = job.gone and job.ended_by in ("BackoffLimitExceeded", "MaxFailedIndexesExceeded")
     return ("its pods are gone without a word: deleted, or lost with their node. " * lost + job.why)[:1024]
+
+
+def _in_time(before: StageStatus, job: JobView) -> str:
+    """Of a Job that its deadline ended: how much of that time went by without a node. `before`: what was recorded of it at work."""
+    if job.ended_by != DEADLINE or before.job != job.name or job.activated_at is None:
+        return ""
+    if before.state is State.FAILED:
+        return before.message
+    counted = f"{why_failed(job)}: {job.deadline} s (deadlineSeconds of the platform), which count from {job.activated_at} on"
+    if before.started_at is None:
+        words = f"; no pod of it was seen on a node in that time. {before.message}".strip()
+        return f"{counted}{words}"[:1024]
+    waited = seconds(job.activated_at, before.started_at, moment(before.started_at))
+    return f"{counted}; the first node took a pod of it {waited:.0f} s later"[:1024] if waited >= LONG_WAIT else ""
+
+
+def _placed(entry: StageStatus | None, job: JobView) -> str | None:
+    """When a node took the first pod. The pods of a Job that its deadline ends are gone by then: what was recorded of it tells."""
+    ends = job.gone and (job.state is JobState.RUNNING or job.ended_by == DEADLINE)
+    return entry.started_at if ends and entry and entry.job == job.name else job.started_at
 
 
 def again(entry: StageStatus) -> StageStatus:
@@ -148,7 +177,7 @@ def fold_usage(status: RunStatus, jobs: Sequence[JobView], now: datetime) -> Run
         if job.uid in folded:
             continue
         tokens = job.termination.usage if job.termination else None
-        held = usage.gpu_seconds + job.devices * seconds(job.started_at, job.finished_at, now)
+        held = usage.gpu_seconds + job.devices * seconds(_placed(status.stage(job.stage), job), job.finished_at, now)
         usage = usage.model_copy(
             update={
                 "gpu_seconds": held,

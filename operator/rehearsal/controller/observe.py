@@ -4,7 +4,7 @@ Log tails and events are read only for Jobs that need them, so that a look stays
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,10 @@ from pydantic import ValidationError
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.cluster.port import Cluster
 from rehearsal.controller.ends import at_work
-from rehearsal.controller.jobs import JobView, is_ours, view
+from rehearsal.controller.jobs import JobState, JobView, is_ours, view
+from rehearsal.controller.life import stuck
+from rehearsal.controller.motion import motionless
+from rehearsal.controller.why import Why
 from rehearsal.manifests.jobs import LABEL, fingerprint_label
 from rehearsal.pipeline.fingerprint import READ
 from rehearsal.pipeline.stage import Kind
@@ -42,13 +45,13 @@ class Run:
 class Observation:
     """Everything that a decision is made from. `rivals` are other runs' Jobs of stages that this run has not sealed.
 
-    `lingering`: names of Jobs, there or not, of nodes that train together, of which some pod has not ended yet.
+    `lingering`: names of Jobs, there or not, of nodes that train together, of which some pod has not ended yet, and why if it will not.
     """
 
     run: Run
     jobs: tuple[JobView, ...]
     rivals: tuple[JobView, ...] = ()
-    lingering: frozenset[str] = frozenset()
+    lingering: Mapping[str, Why | None] = field(default_factory=dict)
 
 
 async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, figures_every: float) -> Observation | None:
@@ -59,8 +62,8 @@ async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, fi
     run = read_run(resource)
     figures = _figures_due(run.status, now, figures_every)
     jobs = await cluster.list("Job", namespace, {f"{LABEL}/run-uid": run.uid})
-    views = [await view(cluster, job, now, figures) for job in jobs if is_ours(job)]
-    return Observation(run, tuple(views), await _rivals(cluster, run, now), await _lingering(cluster, run))
+    views = [_judged(await view(cluster, job, now, figures), run, now) for job in jobs if is_ours(job)]
+    return Observation(run, tuple(views), await _rivals(cluster, run, now), await _lingering(cluster, run, now))
 
 
 def read_run(resource: Mapping[str, Any]) -> Run:
@@ -96,18 +99,35 @@ async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, .
         labels = {f"{LABEL}/fingerprint": fingerprint_label(str(stage.fingerprint)), f"{LABEL}/store": store}
         same = await cluster.list("Job", run.namespace, labels)
         others = [job for job in same if is_ours(job) and job["metadata"]["labels"][f"{LABEL}/run-uid"] != run.uid]
-        found += [await view(cluster, job, now, figures=False, words=False) for job in others]
+        found += [await _rival(cluster, job, run.namespace, now) for job in others]
     return tuple(found)
 
 
-async def _lingering(cluster: Cluster, run: Run) -> frozenset[str]:
+async def _rival(cluster: Cluster, job: Mapping[str, Any], namespace: str, now: datetime) -> JobView:
+    """Another run's Job, judged by what that run has recorded of it."""
+    found = await view(cluster, job, now, figures=False, words=False)
+    if found.state is not JobState.RUNNING or found.stuck:
+        return found
+    its_run = await cluster.get("ReconstructionRun", namespace, found.run)
+    return _judged(found, read_run(its_run), now) if its_run else found
+
+
+def _judged(job: JobView, run: Run, now: datetime) -> JobView:
+    """A Job whose pods get nothing done is stuck too; that is told by what was recorded earlier."""
+    return job if job.stuck else replace(job, stuck=motionless(run.status.stage(job.stage), job, now))
+
+
+async def _lingering(cluster: Cluster, run: Run, now: datetime) -> Mapping[str, Why | None]:
     """Asked only where nodes train together: the pods of a Job that was deleted work on for a while, under the names of the next."""
     training = run.spec.get("training") if isinstance(run.spec, Mapping) else None
     if not isinstance(training, Mapping) or training.get("nodes", 1) == 1:
-        return frozenset()
+        return {}
     labels = {f"{LABEL}/run-uid": run.uid, f"{LABEL}/stage": str(Kind.TRAIN)}
     pods = await cluster.list("Pod", run.namespace, labels)
-    return frozenset(pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", "") for pod in pods if at_work(pod))
+    jobs: dict[str, list[Mapping[str, Any]]] = {}
+    for pod in filter(at_work, pods):
+        jobs.setdefault(pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", ""), []).append(pod)
+    return {name: stuck(its_pods, now) for name, its_pods in jobs.items()}
 
 
 def _may_start(stage: StageStatus, status: RunStatus) -> bool:

@@ -3,8 +3,8 @@
 No clock, no randomness, no await.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rehearsal.api.explain import problems
@@ -31,6 +31,7 @@ from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
 from rehearsal.controller.waiting import SETTLES_SECONDS
+from rehearsal.controller.why import Why
 from rehearsal.manifests.jobs import Order, build_job
 from rehearsal.manifests.rendezvous import build_service
 from rehearsal.pipeline.external import foreign
@@ -43,11 +44,16 @@ SHARING_SECONDS = 15.0
 """How soon to look again whether another run's Job has ended."""
 
 
+Outcome = Callable[[Mapping[str, Why], bool], RunStatus]
+"""The status to record in the end: by stage why its Job could not be created, and whether every call went well."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to do: Jobs to delete by UID, objects to create in this order, the status to record afterwards, and the events to tell last.
+    """What to do: the status to record first, objects to create in this order, Jobs to delete by UID, and the events to tell last.
 
-    `look_again`: seconds after which to look even if nothing happens; None where only a change can make a difference.
+    `status` holds what was observed, with what failed at earlier looks and is tried again now; `outcome` is None where nothing can
+    fail. `look_again`: seconds after which to look even if nothing happens; None where only a change can make a difference.
     """
 
     status: RunStatus
@@ -55,11 +61,12 @@ class Plan:
     delete: tuple[JobView, ...] = ()
     events: tuple[dict[str, object], ...] = ()
     look_again: float | None = None
+    outcome: Outcome | None = field(default=None, compare=False)
 
     @property
     def finished(self) -> bool:
         """Nothing more happens until the run is changed."""
-        return any(c.type in ("Complete", "Failed", "Suspended") and c.status == "True" for c in self.status.conditions)
+        return conditions.over(self.status)
 
 
 def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
@@ -72,11 +79,9 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
     lost = tuple(hold.missing(spec, platform)) if spec else ()
     if spec is None or (refused := [*_never_had(lost, run, jobs), *_foreign_inputs(spec, run, platform)]):
         words = "; ".join(f"{path}: {text}" for path, text in refused)
-        status = conditions.refused(ledger.fold_usage(status, live(jobs), now), run, words, now)
-        return _told(run, Plan(status, delete=live(jobs)), now)
+        return _stop(run, conditions.refused(ledger.fold_usage(status, live(jobs), now), run, words, now), live(jobs), now)
     if spec.suspend:
-        status = conditions.suspended(ledger.fold_usage(status, live(jobs), now), run, now)
-        return _told(run, Plan(status, delete=live(jobs)), now)
+        return _stop(run, conditions.suspended(ledger.fold_usage(status, live(jobs), now), run, now), live(jobs), now)
     world = World(run, spec, platform, jobs, observation.rivals, now, observation.lingering, lost)
     status, order = preflight(world, status)
     if status.inputs_key != inputs_key(run):
@@ -85,7 +90,7 @@ def decide(observation: Observation, platform: Platform, now: datetime) -> Plan:
         return _plan(world, conditions.idle(status) if hopeless else status, order, live(jobs) if hopeless else outdated(world))
     world, status = advance(world, status)
     if any(stage.state is State.FAILED for stage in status.stages):
-        return _plan(world, status, (), stale(world, status))
+        return _plan(world, status, (), _given_up(world, status))
     status, orders, yielded = due(world, status)
     return _plan(world, status, orders, (*stale(world, status), *yielded))
 
@@ -111,20 +116,63 @@ def _foreign_inputs(spec: RunSpec, run: Run, platform: Platform) -> Iterator[tup
         yield from foreign(spec, run.namespace, store)
 
 
+def _given_up(world: World, status: RunStatus) -> tuple[JobView, ...]:
+    """The Jobs of a run that has failed which it need not wait for: those that nobody needs, and those of which no pod has started."""
+    unneeded = stale(world, status)
+    known = {job.uid for job in unneeded}
+    unstarted = (job for job in live(world.jobs) if job.state is JobState.WAITING and job.uid not in known)
+    return (*unneeded, *unstarted)
+
+
+def _stop(run: Run, status: RunStatus, delete: tuple[JobView, ...], now: datetime) -> Plan:
+    """Delete what is live. A call that failed earlier is told until it goes well."""
+    known = conditions.trouble(run.status) if delete else None
+    troubled = conditions.troubled(status, run, known, now) if known else status
+
+    def outcome(_: Mapping[str, Why], well: bool) -> RunStatus:
+        return status if well else troubled
+
+    return _told(run, Plan(troubled, delete=delete, outcome=outcome), now)
+
+
 def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tuple[JobView, ...] = ()) -> Plan:
     """Write down what is ordered, what is deleted and how the run stands."""
     for order in orders:
         entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
         words = attempts.words(entry, world.platform.backoff_limit)
-        status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words}))
-    delete = tuple(job for job in delete if not any(name.carried_by(job) for name in world.lost))
+        status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words, "blocked": ""}))
     status = ledger.fold_usage(status, delete, world.now)
-    pinned = status.inputs_key == inputs_key(world.run)
-    status = conditions.of_run(status, world.run, world.jobs, world.now, pinned, _held(world, status, pinned))
-    status = throttled(world.run.status, status, world.platform.progress_seconds, world.now)
+    delete = tuple(job for job in delete if not any(name.carried_by(job) for name in world.lost))
     create = tuple(manifest for order in orders for manifest in _children(order, world.platform))
-    plan = Plan(status, create, delete)
+    known = conditions.trouble(world.run.status) if create or delete else None
+
+    def outcome(blocked: Mapping[str, Why], well: bool) -> RunStatus:
+        return _concluded(world, status, blocked, None if well else known)
+
+    plan = Plan(outcome(_blocked(world, orders), well=False), create, delete, outcome=outcome if create or delete else None)
     return _told(world.run, replace(plan, look_again=_look_again(world, plan)), world.now)
+
+
+def _blocked(world: World, orders: tuple[Order, ...]) -> Mapping[str, Why]:
+    """Why Jobs that are ordered now could not be created at the last look: they still are not there."""
+    entries = (world.run.status.stage(order.stage.name) for order in orders)
+    fingerprints = {order.stage.name: order.fingerprint for order in orders}
+    still = (entry for entry in entries if entry and entry.blocked and entry.fingerprint == fingerprints[entry.name])
+    return {entry.name: Why(entry.blocked, entry.message.removeprefix(f"{entry.blocked}: ")) for entry in still}
+
+
+def _concluded(world: World, status: RunStatus, blocked: Mapping[str, Why], trouble: Why | None) -> RunStatus:
+    """Return how the run stands. `blocked`: by stage why its Job could not be created; `trouble`: a call for the run that fails."""
+    for name, why in blocked.items():
+        if entry := status.stage(name):
+            words = {"state": State.WAITING, "job": None, "message": f"{why.reason}: {why.message}", "blocked": why.reason}
+            status = put(status, entry.model_copy(update=words))
+    pinned = status.inputs_key == inputs_key(world.run)
+    unended = next(filter(None, world.lingering.values()), None)
+    status = conditions.of_run(status, world.run, world.jobs, world.now, pinned, _held(world, status, pinned), unended)
+    if trouble:
+        status = conditions.troubled(status, world.run, trouble, world.now)
+    return throttled(world.run.status, status, world.platform.progress_seconds, world.now)
 
 
 def _held(world: World, status: RunStatus, pinned: bool) -> hold.Missing | None:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +11,7 @@ from rehearsal.api.messages import ExitCode
 from rehearsal.api.platform import Platform
 from rehearsal.cluster.kubernetes import KubernetesCluster
 from rehearsal.cluster.mirror import Mirror
-from rehearsal.cluster.port import ClusterError, Manifest
+from rehearsal.cluster.port import Manifest
 from rehearsal.controller.app import watch
 from rehearsal.controller.metrics import Metrics
 from rehearsal.controller.probe import serving
@@ -20,7 +19,7 @@ from rehearsal.controller.queue import Key, Queue
 from rehearsal.controller.reconcile import Reconciled, reconcile
 from rehearsal.controller.scope import Scope
 from rehearsal.controller.sweep import Sweep
-from rehearsal.controller.trouble import tell_refused
+from rehearsal.controller.trouble import tell
 from rehearsal.controller.visits import Visits
 from rehearsal.controller.waiters import Waiters
 
@@ -55,9 +54,9 @@ async def operate(options: Options) -> int:
             waiters.record(key, found.status if found else None)
             return found
 
-        async def refused(key: Key, error: ClusterError) -> None:
-            with suppress(ClusterError):
-                await tell_refused(mirror, *key, error, _now())
+        async def told(key: Key, error: Exception) -> None:
+            if status := await tell(mirror, *key, error, _now()):
+                metrics.recorded(key, status, status)
 
         def seen(type_: str | None, item: Manifest) -> None:
             if key := mirror.note(type_, item):
@@ -66,7 +65,7 @@ async def operate(options: Options) -> int:
                 queue.wake(waiter, OWNER_FIRST_SECONDS)
 
         scope = Scope(options.namespaces, mirror.refresh, metrics)
-        visits = Visits(look, refused, queue, metrics)
+        visits = Visits(look, told, queue, metrics)
         sweep = Sweep(scope.refresh, visits.undated, queue.wake, options.sweep_seconds, metrics)
         metrics.queue_depth(queue.depth)
 

@@ -93,6 +93,6 @@ def throttled(before: RunStatus, after: RunStatus, every: float, now: datetime) 
 
 
 def _without_figures(status: RunStatus) -> RunStatus:
-    still = {"done": 0, "total": 0, "per_second": 0.0, "tokens_per_second": 0.0, "unit": "", "disrupted": 0}
+    still = {"done": 0, "total": 0, "per_second": 0.0, "tokens_per_second": 0.0, "unit": "", "disrupted": 0, "moved_at": None}
     stages = [stage.model_copy(update=still) if stage.state is State.RUNNING else stage for stage in status.stages]
     return status.model_copy(update={"stages": stages, "progress": 0, "eta": None, "remaining": "", "progress_at": None})

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rehearsal.api.platform import Platform
 from rehearsal.api.status import RunStatus
-from rehearsal.cluster.port import Cluster, Conflict
+from rehearsal.cluster.port import Cluster, ClusterError, Conflict
 from rehearsal.controller.act import act
 from rehearsal.controller.observe import observe
 from rehearsal.controller.plan import Plan, decide
@@ -17,22 +17,23 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What one turn did: the status it found, the plan it carried out, the status it left."""
+    """What one turn did: the status it found, the plan it carried out, the status it left, and why not all of it could be done."""
 
     before: RunStatus
     plan: Plan
     status: RunStatus
+    error: ClusterError | None = None
 
 
 async def reconcile(cluster: Cluster, platform: Platform, namespace: str, name: str, clock: Clock) -> Reconciled | None:
-    """Look once, decide, act; None when the run is gone. Errors of the cluster are the caller's to wait out."""
+    """Look once, decide, act; None when the run is gone. Errors of the cluster, raised or returned, are the caller's to wait out."""
     now = clock()
     observation = await observe(cluster, namespace, name, now, platform.progress_seconds)
     if observation is None:
         return None
     plan = decide(observation, platform, now)
-    status = await act(cluster, observation.run, plan, now)
-    return Reconciled(observation.run.status, plan, status)
+    acted = await act(cluster, observation.run, plan, now)
+    return Reconciled(observation.run.status, plan, acted.status, acted.error)
 
 
 async def follow(
@@ -52,7 +53,11 @@ async def follow(
             continue
         if turn is None:
             return None
-        seen(turn.plan.status)
+        seen(turn.status)
+        if isinstance(turn.error, Conflict):
+            continue
+        if turn.error:
+            raise turn.error
         if turn.plan.finished:
-            return turn.plan.status
+            return turn.status
         await asyncio.sleep(every)

@@ -42,7 +42,7 @@ def _promising(job: JobView, execution: str, now: datetime) -> bool:
 
     Kueue admits the older of two Jobs that ask one LocalQueue for the same, so a place in the queue is kept without a limit of time.
     """
-    if not job.state.live or job.deleting:
+    if not job.state.live or job.deleting or job.stuck:
         return False
     if job.state is JobState.RUNNING or (job.queue and job.execution == execution):
         return True

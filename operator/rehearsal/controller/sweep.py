@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from rehearsal.cluster.port import Forbidden, Unavailable
 from rehearsal.controller.metrics import Metrics
 from rehearsal.controller.queue import FIRST_RETRY, Key
-from rehearsal.controller.visits import kind_of
+from rehearsal.controller.why import kind_of
 
 LONGEST_SECONDS = 300.0
 """A sweep that takes longer hangs, and is begun anew."""

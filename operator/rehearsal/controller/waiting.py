@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rehearsal.cluster.port import Cluster
+from rehearsal.cluster.port import Cluster, ClusterError, Unavailable
 from rehearsal.manifests.jobs import QUEUE_LABEL
 
 SETTLES_SECONDS = 10
@@ -13,14 +13,22 @@ SETTLES_SECONDS = 10
 
 Workload = Mapping[str, Any]
 """Kueue's own object for a Job that names a queue."""
+UNREAD = "unread"
+"""The only key of a Workload that could not be read, as while Kueue is away and nobody converts it: why."""
 
 
 async def workload_of(cluster: Cluster, job: Mapping[str, Any]) -> Workload | None:
-    """Return the Workload of a Job that is suspended; without Kueue there is none. No other Job is asked about."""
+    """Return the Workload of a Job that is suspended; without Kueue there is none. No other Job is asked about.
+
+    One that cannot be read stops no look: what it would say are words, and its Job keeps its place.
+    """
     if not _suspended(job):
         return None
     metadata = job["metadata"]
-    found = await cluster.list("Workload", metadata["namespace"], {"kueue.x-k8s.io/job-uid": metadata["uid"]})
+    try:
+        found = await cluster.list("Workload", metadata["namespace"], {"kueue.x-k8s.io/job-uid": metadata["uid"]})
+    except ClusterError as error:
+        return {UNREAD: _unknown(error)}
     return next(iter(found), None)
 
 
@@ -34,7 +42,7 @@ def queue_of(job: Mapping[str, Any], workload: Workload | None) -> str:
 async def why_waiting(
     cluster: Cluster, job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], workload: Workload | None, now: datetime
 ) -> str:
-    """Return one line, or nothing when there is nothing to say."""
+    """Return one line, or nothing when there is nothing to say. A server that does not tell is quoted."""
     metadata = job["metadata"]
     if pods:
         # A pod that has no node holds up those that do, and one that its kubelet cannot start those that are starting.
@@ -45,9 +53,11 @@ async def why_waiting(
         return _of_queue(workload)
     if _age(metadata, now) < SETTLES_SECONDS:
         return ""
-    failed = [
-        event for event in await cluster.events(metadata["namespace"], metadata["uid"]) if event.get("reason") == "FailedCreate"
-    ]
+    try:
+        events = await cluster.events(metadata["namespace"], metadata["uid"])
+    except ClusterError as error:
+        return _unknown(error)
+    failed = [event for event in events if event.get("reason") == "FailedCreate"]
     return str(failed[-1].get("message", "")) if failed else ""
 
 
@@ -77,11 +87,20 @@ def _of_queue(workload: Workload | None) -> str:
     """Kueue holds a Job back by suspending it, and says why in the conditions of the Job's Workload."""
     if workload is None:
         return "the Job is suspended and has no Kueue Workload: does its LocalQueue exist, and does Kueue run?"
+    if UNREAD in workload:
+        return str(workload[UNREAD])
     conditions = {c["type"]: c for c in (workload.get("status") or {}).get("conditions") or []}
     for type_, status in (("Evicted", "True"), ("QuotaReserved", "False"), ("Admitted", "False")):
         if (found := conditions.get(type_)) and found["status"] == status and found.get("message"):
             return f"Kueue: {found['message']}"
     return "Kueue: the workload is not admitted yet"
+
+
+def _unknown(error: ClusterError) -> str:
+    """What is said where the server does not say why. One that asks to be left alone is left alone."""
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        raise error
+    return f"it is not known why: {error}"
 
 
 def _suspended(job: Mapping[str, Any]) -> bool:

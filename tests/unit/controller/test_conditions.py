@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rehearsal.api.messages import Progress
+from rehearsal.api.messages import Progress, Termination
 from rehearsal.api.status import Disruption, RunStatus, StageStatus, State
 from rehearsal.controller.conditions import of_run
 from rehearsal.controller.jobs import JobState
@@ -130,6 +130,29 @@ def test_all_conditions_are_set_on_the_first_visit_with_the_generation() -> None
     plan = look(a_run(generation=7))
     assert {condition.observed_generation for condition in plan.status.conditions} == {7}
     assert len(plan.status.conditions) == 6
+
+
+def test_each_condition_has_a_reason_and_a_message_of_its_own() -> None:
+    run, first = started()
+    status = look(run, *[as_seen(m) for m in first.create]).status
+    told = {c.type: (c.status, c.reason, c.message) for c in status.conditions}
+    assert told == {
+        "Complete": ("False", "Running", f"0 of {len(status.stages)} stages are done"),
+        "Failed": ("False", "NotFailed", "no stage has failed"),
+        "Suspended": ("False", "NotSuspended", "spec.suspend is false"),
+        "Ready": ("False", "Running", "elicit, evaluate-base"),
+        "Reconciling": ("True", "Running", "elicit, evaluate-base"),
+        "Stalled": ("False", "NotStalled", "nobody has to act"),
+    }
+    words = Termination(reason="Refused", message="no such model")
+    failed = look(run, *[as_seen(m, JobState.FAILED, termination=words) for m in first.create]).status
+    assert {(c.type, c.reason) for c in failed.conditions if c.status == "False"} == {
+        ("Complete", "StageFailed"),
+        ("Suspended", "NotSuspended"),
+        ("Ready", "StageFailed"),
+        ("Reconciling", "StageFailed"),
+    }
+    assert failed.condition("Suspended").message == "spec.suspend is false"  # type: ignore[union-attr]
 
 
 def test_a_refused_run_frees_its_jobs() -> None:

@@ -4,10 +4,11 @@ import pytest
 
 from rehearsal.api.status import RunStatus
 from rehearsal.cluster.port import Unavailable
-from rehearsal.controller.act import act, wire
+from rehearsal.controller.act import act
 from rehearsal.controller.jobs import JobState
 from rehearsal.controller.observe import observe
 from rehearsal.controller.plan import Plan
+from rehearsal.controller.record import wire
 from rehearsal.manifests.jobs import LABEL
 from tests.unit.controller.canned import Canned, Manifest, Together, node, pod, seen
 from tests.unit.worlds import NOON
@@ -122,7 +123,7 @@ async def test_the_first_write_replaces_whatever_status_was_stored(stored: Manif
 
         async def patch_status(self, kind: str, namespace: str, name: str, status: Manifest, version: str) -> Manifest:
             self.patch = status
-            return {}
+            return {"metadata": {"resourceVersion": "8"}, "status": status}
 
     cluster = Written({})
     observation = await observe(cluster, "research", "medical", NOON, 30)  # type: ignore[arg-type]
@@ -176,9 +177,13 @@ async def test_a_training_works_when_all_its_nodes_do_and_until_then_it_waits() 
 
 async def test_a_training_that_has_all_its_nodes_starts_and_does_not_wait_until_one_of_them_lacks_its_image() -> None:
     loading = {"name": "load-model", "started": False, "state": {"running": {}}}
-    first = node(0, "Pending") | {"status": {"phase": "Pending", "startTime": "now", "initContainerStatuses": [loading]}}
+    first = node(0, "Pending") | {
+        "status": {"phase": "Pending", "startTime": "2026-01-01T11:59:00Z", "initContainerStatuses": [loading]}
+    }
     pulling = {"name": "load-model", "state": {"waiting": {"reason": "PodInitializing"}}}
-    second = node(1, "Pending") | {"status": {"phase": "Pending", "startTime": "now", "initContainerStatuses": [pulling]}}
+    second = node(1, "Pending") | {
+        "status": {"phase": "Pending", "startTime": "2026-01-01T11:59:00Z", "initContainerStatuses": [pulling]}
+    }
     view = await seen(Together({}, first, second))
     assert (view.state, view.waits) == (JobState.RUNNING, "load-model is starting")
     pulling["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}

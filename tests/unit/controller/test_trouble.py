@@ -4,9 +4,9 @@ import pytest
 
 from rehearsal.api.status import Condition, RunStatus
 from rehearsal.cluster.port import Forbidden, Invalid, Manifest
-from rehearsal.controller.act import wire
 from rehearsal.controller.observe import read_run
-from rehearsal.controller.trouble import tell_refused
+from rehearsal.controller.record import wire
+from rehearsal.controller.trouble import tell
 from tests.faults.memory import NOON, MemoryCluster
 from tests.unit.worlds import a_spec
 
@@ -45,7 +45,7 @@ async def status_of(cluster: MemoryCluster) -> RunStatus:
 
 async def test_the_run_is_stalled_with_verb_and_kind_in_the_message() -> None:
     cluster = await a_cluster()
-    assert await tell_refused(cluster, "research", "medical", REFUSED, NOON)
+    assert await tell(cluster, "research", "medical", REFUSED, NOON)
     status = await status_of(cluster)
     stalled, reconciling = status.condition("Stalled"), status.condition("Reconciling")
     assert stalled
@@ -57,27 +57,27 @@ async def test_the_run_is_stalled_with_verb_and_kind_in_the_message() -> None:
 
 async def test_what_is_told_already_is_not_written_again() -> None:
     cluster = await a_cluster()
-    await tell_refused(cluster, "research", "medical", REFUSED, NOON)
+    await tell(cluster, "research", "medical", REFUSED, NOON)
     written = len(cluster.written)
-    assert not await tell_refused(cluster, "research", "medical", REFUSED, NOON)
+    assert not await tell(cluster, "research", "medical", REFUSED, NOON)
     assert len(cluster.written) == written
-    assert await tell_refused(cluster, "research", "medical", Forbidden("may not delete Job: no"), NOON)
+    assert await tell(cluster, "research", "medical", Forbidden("may not delete Job: no"), NOON)
 
 
 @pytest.mark.parametrize("over", ["Complete", "Failed"])
 async def test_a_run_that_is_over_is_left_as_it_is(over: str) -> None:
     cluster = await a_cluster(**{over: "True"})
-    assert not await tell_refused(cluster, "research", "medical", REFUSED, NOON)
+    assert not await tell(cluster, "research", "medical", REFUSED, NOON)
     assert (await status_of(cluster)).condition("Stalled") is None
 
 
 async def test_a_run_that_is_gone_is_told_nothing() -> None:
-    assert not await tell_refused(MemoryCluster(), "research", "medical", REFUSED, NOON)
+    assert not await tell(MemoryCluster(), "research", "medical", REFUSED, NOON)
 
 
 async def test_an_admission_policys_refusal_is_told_in_its_words() -> None:
     cluster = await a_cluster()
-    assert await tell_refused(cluster, "research", "medical", Invalid("spec.template: images must be signed"), NOON)
+    assert await tell(cluster, "research", "medical", Invalid("spec.template: images must be signed"), NOON)
     stalled = (await status_of(cluster)).condition("Stalled")
     assert stalled
     assert (stalled.reason, stalled.message) == ("Invalid", "the API server refuses: spec.template: images must be signed")

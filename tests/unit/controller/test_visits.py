@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rehearsal.api.status import Condition, RunStatus
+from rehearsal.api.status import Condition, RunStatus, StageStatus, State
 from rehearsal.cluster.port import ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from rehearsal.controller.metrics import Metrics
 from rehearsal.controller.plan import Plan
@@ -47,7 +47,7 @@ class Bench:
             raise answer
         return answer
 
-    async def refused(self, key: Key, error: ClusterError) -> None:
+    async def refused(self, key: Key, error: Exception) -> None:
         self.refusals.append((key, str(error)))
 
     async def work(self, seconds: float, *keys: Key) -> None:
@@ -155,6 +155,55 @@ async def test_a_refused_call_is_told_to_its_run_and_the_other_runs_go_on() -> N
     await bench.work(3600, A, B)
     assert set(bench.refusals) == {(A, "may not create Job: no")}
     assert len(bench.times(B)) == 11
+
+
+@pytest.mark.fault(69)
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("HTTP 500"),
+        Unavailable("busy", retry_after=1),
+        ClusterError("odd"),
+        Conflict("changed"),
+        NotFound("gone"),
+        KeyError("oops"),
+    ],
+    ids=["5xx", "429", "odd", "conflict", "not found", "a bug"],
+)
+@virtual_time
+async def test_any_trouble_that_lasts_a_minute_is_told_to_its_run_and_none_that_does_not(error: Exception) -> None:
+    bench = Bench({A: [error] * 9, B: [error] * 4})
+    await bench.work(3600, A, B)
+    assert {key for key, _ in bench.refusals} == {A}
+    assert bench.refusals[0] == (A, str(error))
+
+
+@pytest.mark.fault(69)
+@virtual_time
+async def test_what_a_look_recorded_is_counted_though_a_job_could_not_be_created() -> None:
+    sealed = RunStatus(stages=[StageStatus(name="elicit", kind="elicit", state=State.SUCCEEDED, gpu_seconds=7)])
+    failed = Reconciled(RunStatus(), Plan(sealed), sealed, Unavailable("webhook is down"))
+    raced = Reconciled(RunStatus(), Plan(RunStatus()), RunStatus(), Conflict("changed"))
+    bench = Bench({A: [failed, Reconciled(sealed, Plan(sealed), sealed)], B: [raced]})
+    await bench.work(30, A, B)
+    assert bench.count("rehearsal_gpu_seconds_total", kind="elicit") == 7
+    assert bench.count("rehearsal_errors_total", kind="Unavailable") == 1
+    assert (bench.times(A), bench.times(B)) == ([0, 1], [0, 0])
+
+
+@pytest.mark.fault(69)
+@virtual_time
+async def test_a_look_that_hangs_is_told_and_words_that_cannot_be_written_stop_no_worker() -> None:
+    bench = Bench({})
+
+    async def unwritable(key: Key, error: Exception) -> None:
+        bench.refusals.append((key, type(error).__name__))
+        raise KeyError("cannot be read")
+
+    hung: Callable[[Key], Awaitable[Reconciled | None]] = lambda key: asyncio.sleep(1e9)  # noqa: E731
+    bench.visits = Visits(hung, unwritable, bench.queue, bench.metrics)
+    await bench.work(3 * VISIT_SECONDS, A)
+    assert bench.refusals[0] == (A, "TimeoutError")
 
 
 @pytest.mark.fault(15)
