@@ -21,7 +21,9 @@ from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.worker.training.disk import check_scratch
-from rehearsal.worker.training.memory import Machine, ModelShape, decide
+from rehearsal.worker.training.memory import Machine, decide
+from rehearsal.worker.training.shape import ModelShape
+from rehearsal.worker.weights import parameters, weights_of
 from tests.chart.helm import CHART, Manifest, one, platform_of, render
 from tests.tools import ROOT
 
@@ -66,15 +68,10 @@ def test_vllm_and_deepspeed_are_told_what_the_command_tells_them_on_a_machine_wi
     assert machine.limits.use_cpu
 
 
-def test_preflight_reckons_with_the_memory_that_a_training_pod_has(platform: Platform) -> None:
-    assert platform.limits.host_memory_gib * 2**30 == quantity(platform.train_pod.memory)
-    assert Machine.of(platform.limits, platform.limits.use_cpu).device_bytes is None
-
-
 def test_the_quickstarts_model_can_be_trained(platform: Platform) -> None:
     base, training = QUICKSTART / "store/inputs/base", spec_of(QUICKSTART).training
-    model = ModelShape.of(json.loads((base / "config.json").read_text()), (base / "model.safetensors").stat().st_size)
-    decide(model, training, Machine.of(platform.limits, platform.limits.use_cpu))
+    model = ModelShape.of(json.loads((base / "config.json").read_text()), parameters(weights_of(base)))
+    decide(model, training, Machine(float(quantity(platform.train_pod.memory)), device_bytes=None))
     check_scratch(model, training, platform.train_scratch)
     assert training.nodes * training.processes_per_node <= platform.limits.max_ranks
 

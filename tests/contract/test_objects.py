@@ -49,6 +49,15 @@ def test_what_was_created_is_read_back(store):
     assert store.get("a/b.txt") == b"bytes\0\xff"
 
 
+def test_the_start_of_an_object_is_read_and_no_more_than_there_is(store):
+    store.put("a", b"0123456789")
+    store.put("empty", b"")
+    assert [store.start("a", size) for size in (0, 4, 10, 99)] == [b"", b"0123", b"0123456789", b"0123456789"]
+    assert store.start("empty", 4) == b""
+    with pytest.raises(NotFound):
+        store.start("absent", 4)
+
+
 def test_a_second_creation_changes_nothing_and_says_so(store):
     assert store.create("a", b"first")
     assert not store.create("a", b"second")

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rehearsal.api.messages import ExitCode
+from rehearsal.api.platform import Limits, Resources
 from rehearsal.worker.checkpoints import Checkpoints, World
 from rehearsal.worker.node import Node
 from tests.stages.conftest import EXACT, ROWS
@@ -138,10 +139,19 @@ def test_a_checkpoint_of_another_world_size_is_refused_before_any_rank_starts(tm
     assert made.steps == {}
 
 
+@pytest.mark.fault(76)
+def test_a_pod_without_the_gpus_that_its_platform_has_ends_as_75_and_nothing_is_sealed(tmp_path: Path, model: Path) -> None:
+    made = train_run(tmp_path, model, ROWS[:16])
+    lost = TrainRun(made.folder, made.model, made.task.model_copy(update={"limits": Limits(use_cpu=False)}))
+    assert lost.run() == (ExitCode.DEVICE, [])
+    assert lost.termination.reason == "DeviceUnusable"
+    assert "2 ranks of this pod need a GPU each, and CUDA finds 0" in str(lost.termination.message)
+    assert lost.output.manifest() is None
+
+
 def test_a_run_that_cannot_fit_is_refused_with_the_arithmetic(tmp_path: Path, model: Path) -> None:
     made = train_run(tmp_path, model, ROWS[:16])
-    limits = made.task.limits.model_copy(update={"host_memory_gib": 0.0001})
-    small = TrainRun(made.folder, made.model, made.task.model_copy(update={"limits": limits}))
+    small = TrainRun(made.folder, made.model, made.task.model_copy(update={"train_pod": Resources(memory="100Ki")}))
     assert small.run()[0] == ExitCode.REFUSED
     assert small.termination.reason == "DoesNotFit"
     assert "ZeRO-2 over 2 ranks" in str(small.termination.message)

@@ -114,5 +114,5 @@ def test_a_node_whose_peer_never_comes_gives_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MASTER_ADDR", master)
     monkeypatch.setenv("MASTER_PORT", str(free_port()))
     with pytest.raises(DeviceUnusable, match="did not find each other") as error:
-        run_ranks(tmp_path / "settings.json", tmp_path / "events", Node(index, 2, 1), print, patience=5)
+        run_ranks(tmp_path / "settings.json", tmp_path / "events", Node(index, 2, 1), print, "", patience=5)
     assert error.value.reason == "NodesMissing"

@@ -155,8 +155,23 @@ def wait_for(true: Callable[[], bool]) -> None:
 def environment() -> dict[str, str]:
     """What the CPU platform sets."""
     here = Path(sys.executable).parent
-    cpu = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    cpu = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return os.environ | cpu | {"PATH": f"{here}:{os.environ['PATH']}"}
+
+
+def told_by(module: str, folder: Path, **more: str) -> dict[str, Any]:
+    """What a program of ours prints as its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+        env=environment() | more,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def train_run(folder: Path, model: Path, rows: list[dict[str, Any]], **training: Any) -> TrainRun:

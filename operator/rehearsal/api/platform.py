@@ -118,6 +118,10 @@ class Resources(ApiModel):
     memory: Quantity = CPU_MEMORY
 
 
+TRAIN_POD = Resources(cpu="64", memory="1900Gi")
+"""For 70 billion parameters on one node of eight GPUs, the optimizer in host memory (`worker.training.moments`)."""
+
+
 class Device(ApiModel):
     """The accelerator that engines and trainers use."""
 
@@ -150,8 +154,7 @@ class Limits(ApiModel):
 
     progress_seconds: float = Field(5.0, gt=0, description="Least time between two progress lines.")
     concurrency: int = Field(256, ge=1, le=4096, description="Requests a client keeps in flight.")
-    device_memory_gib: float = Field(80, gt=0, description="Memory of one device; of the host where there is none.")
-    host_memory_gib: float = Field(1900, gt=0, description="Host memory a training pod may use.")
+    device_memory_gib: float = Field(80, gt=0, description="Memory of one device, where there are any.")
     max_ranks: int = Field(8, ge=1, description="Most ranks that one pod can hold.")
     max_nodes: int = Field(64, ge=1, description="Most pods that can train together.")
     use_cpu: bool = Field(False, description="Train on the CPU (gloo).")
@@ -171,7 +174,10 @@ class Platform(ApiModel):
     cpu_stage: Resources = Field(default_factory=Resources)
     client_pod: Resources = Field(default_factory=Resources, description="The client beside an engine, and load-model.")
     engine_pod: Resources = Field(default_factory=lambda: Resources(cpu="8", memory="64Gi"))
-    train_pod: Resources = Field(default_factory=lambda: Resources(cpu="64", memory="1900Gi"))
+    train_pod: Resources = Field(
+        default_factory=lambda: TRAIN_POD,
+        description="Of each training pod. What preflight reckons with as host memory is its memory.",
+    )
     service_account: str = "rehearsal-worker"
     shared_memory: Quantity = Field("16Gi", description="Size limit of /dev/shm where engines and ranks talk.")
     ephemeral_storage: Literal["Request", "Omit"] = Field(

@@ -3,7 +3,17 @@
 from pydantic import Field
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.platform import CPU_MEMORY, SCRATCH, TRAIN_SCRATCH, EndpointConfig, Hub, Limits, StoreConfig
+from rehearsal.api.platform import (
+    CPU_MEMORY,
+    SCRATCH,
+    TRAIN_POD,
+    TRAIN_SCRATCH,
+    EndpointConfig,
+    Hub,
+    Limits,
+    Resources,
+    StoreConfig,
+)
 from rehearsal.api.quantity import Quantity
 from rehearsal.api.run import RunSpec
 
@@ -23,6 +33,7 @@ class Task(ApiModel):
     endpoint: EndpointConfig | None = Field(None, description="The service that the stage asks, if it asks one.")
     hub: Hub | None = Field(None, description="Where to fetch from: of fetch stages only.")
     limits: Limits = Field(default_factory=Limits)
+    train_pod: Resources = Field(default_factory=lambda: TRAIN_POD, description="What a training pod asks for.")
     train_scratch: Quantity = Field(TRAIN_SCRATCH, description="Size limit of a training pod's scratch volume.")
     scratch: Quantity = Field(SCRATCH, description="Size limit of the scratch volume of other pods, fetching ones apart.")
     cpu_memory: Quantity = Field(CPU_MEMORY, description="Memory of a pod that has neither an engine nor a trainer.")

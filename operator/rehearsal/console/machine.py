@@ -54,12 +54,11 @@ def defaults() -> dict[str, Any]:
 
 def on_gpus(count: int) -> dict[str, Any]:
     """Return the values of a machine with that many NVIDIA devices."""
-    host = memory() / GIB
     return {
         "device": {"resource": "nvidia.com/gpu"},
-        "limits": {"progressSeconds": 1, "hostMemoryGib": host, "maxRanks": count, "maxNodes": 1},
+        "limits": {"progressSeconds": 1, "maxRanks": count, "maxNodes": 1},
         "enginePod": {"cpu": "2", "memory": "8Gi"},
-        "trainPod": {"cpu": str(cores()), "memory": f"{int(host * 0.9)}Gi"},
+        "trainPod": {"cpu": str(cores()), "memory": _most_memory()},
     }
 
 
@@ -69,17 +68,8 @@ def on_cores() -> dict[str, Any]:
     vLLM's CPU engine runs eager, as one process beside its server, and without chunked prefill, which kills it where
     requests carry seeds (vLLM 0.32).
     """
-    host = memory() / GIB
     return {
-        "limits": {
-            "progressSeconds": 1,
-            "concurrency": 256,
-            "deviceMemoryGib": host,
-            "hostMemoryGib": host,
-            "maxRanks": cores(),
-            "maxNodes": 1,
-            "useCpu": True,
-        },
+        "limits": {"progressSeconds": 1, "concurrency": 256, "maxRanks": cores(), "maxNodes": 1, "useCpu": True},
         "engine": {
             "args": [
                 *("--enforce-eager", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
@@ -93,7 +83,12 @@ def on_cores() -> dict[str, Any]:
             },
             "startSeconds": 600,
         },
-        "trainer": {"env": {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}},
+        "trainer": {"env": {"OMP_NUM_THREADS": "1"}},
         "enginePod": {"cpu": "900m", "memory": "5Gi"},
-        "trainPod": {"cpu": str(min(2, cores())), "memory": "6Gi"},
+        "trainPod": {"cpu": str(min(2, cores())), "memory": _most_memory()},
     }
+
+
+def _most_memory() -> str:
+    """What a training pod may have: preflight checks a run against it, and finds room beside it."""
+    return f"{int(memory() / GIB * 0.9)}Gi"

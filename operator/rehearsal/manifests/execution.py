@@ -30,6 +30,11 @@ def _trains(stage: Stage) -> bool:
     return stage.kind is Kind.TRAIN
 
 
+def _reckons_with_training(stage: Stage) -> bool:
+    """Train itself, and what asks beforehand whether it fits."""
+    return stage.kind in (Kind.PREFLIGHT, Kind.FETCH, Kind.TRAIN)
+
+
 def _serves(stage: Stage) -> bool:
     return stage.kind in ENGINE_KINDS and stage.serving is not None
 
@@ -39,9 +44,9 @@ def _holds_a_model(stage: Stage) -> bool:
 
 
 HEEDED_BY: Mapping[str, Callable[[Stage], bool]] = {
-    "train_pod": _trains,
+    "train_pod": _reckons_with_training,
     "trainer": _trains,
-    "train_scratch": lambda stage: stage.kind in (Kind.PREFLIGHT, Kind.FETCH, Kind.TRAIN),
+    "train_scratch": _reckons_with_training,
     "engine_pod": _serves,
     "engine": _serves,
     "client_pod": _holds_a_model,

@@ -18,6 +18,8 @@ from rehearsal.pipeline.stage import ENGINE_KINDS, Kind, Stage
 
 LABEL = "rehearsal.dev"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+WITH_TORCH = frozenset({Kind.PREFLIGHT, Kind.FETCH, Kind.TRAIN, Kind.EVALUATE})
+"""Stages of the trainer's image. Preflight builds a model without weights: docs/adr/0009-trainable-before-elicitation.md."""
 NAME_LIMIT = 52
 """A Job's pods add an index and a random suffix to its name, and stay within 63 characters."""
 
@@ -149,6 +151,7 @@ def _task(order: Order, platform: Platform) -> str:
         endpoint=_endpoint(order, platform),
         hub=platform.hub if order.stage.kind is Kind.FETCH else None,
         limits=platform.limits,
+        train_pod=platform.train_pod,
         train_scratch=platform.train_scratch,
         scratch=platform.scratch,
         cpu_memory=platform.cpu_stage.memory,
@@ -158,7 +161,7 @@ def _task(order: Order, platform: Platform) -> str:
 
 def _pod(order: Order, platform: Platform) -> Pod:
     kind, store = order.stage.kind, store_keys(platform, order.spec.store)
-    image = platform.images.trainer if kind in (Kind.FETCH, Kind.TRAIN, Kind.EVALUATE) else platform.images.operator
+    image = platform.images.trainer if kind in WITH_TORCH else platform.images.operator
     if kind is Kind.TRAIN:
         service = service_name(order.uid) if order.stage.nodes > 1 else None
         env = {**platform.trainer.env, **(first_pod(order.job, service) if service else {})}

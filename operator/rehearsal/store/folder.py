@@ -38,6 +38,12 @@ class FolderStore:
         with reading(key, path):
             return path.read_bytes()
 
+    def start(self, key: str, size: int) -> bytes:
+        """Return an object's first `size` bytes, or all that there are, or raise NotFound."""
+        path = self._path(key)
+        with reading(key, path), path.open("rb") as file:
+            return file.read(size)
+
     def create(self, key: str, data: bytes) -> bool:
         """Create the object if the key is free and return whether this call did; exactly one of many racers does."""
         path = self._path(key)

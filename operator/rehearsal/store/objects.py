@@ -49,6 +49,10 @@ class Objects(Protocol):
         """Return an object's bytes, or raise NotFound."""
         ...
 
+    def start(self, key: str, size: int) -> bytes:
+        """Return an object's first `size` bytes, or all that there are, or raise NotFound. No checksum covers them."""
+        ...
+
     def create(self, key: str, data: bytes) -> bool:
         """Create the object if the key is free and return whether this call did; exactly one of many racers does."""
         ...

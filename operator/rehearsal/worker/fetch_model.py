@@ -6,6 +6,7 @@ those that an earlier attempt stored are not brought again.
 
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from rehearsal.pipeline.external import model_field
@@ -14,9 +15,10 @@ from rehearsal.store.commit import File, Manifest
 from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 from rehearsal.worker.hub import HubClient, HubFile, Repository
-from rehearsal.worker.model_files import INDEX, WEIGHTS, check_complete, check_config, check_index, is_kept
+from rehearsal.worker.model_files import WEIGHTS, check_complete, check_config, is_kept, weight_names
 from rehearsal.worker.pace import Pace
 from rehearsal.worker.suitability import check_model_suits
+from rehearsal.worker.weights import WeightFile
 
 
 def fetch_model(context: Context, hub: HubClient) -> Manifest:
@@ -37,8 +39,9 @@ def fetch_model(context: Context, hub: HubClient) -> Manifest:
     folder = context.scratch / "beside"
     beside = [hub.download(repository, file, folder) for path, file in kept.items() if not path.endswith(WEIGHTS)]
     weights = _weights(kept, folder, uri, field)
+    headers = [WeightFile(file.path, file.size, partial(hub.start, repository, file)) for file in weights]
     for role in roles:
-        check_model_suits(context, role, folder, sum(file.size for file in weights))
+        check_model_suits(context, role, folder, headers)
     files = [context.output.add_file(path.name, path) for path in beside]
     files += _bring(context, hub, repository, weights)
     return context.output.seal(
@@ -47,12 +50,12 @@ def fetch_model(context: Context, hub: HubClient) -> Manifest:
 
 
 def _weights(kept: dict[str, HubFile], folder: Path, uri: str, field: str) -> list[HubFile]:
-    """Return the files of weights: those of the index, for a repository may hold them twice; refuse what names code."""
+    """Return the files of weights, which a repository may hold in other forms as well; refuse what names code."""
     for path in kept:
         if path.endswith("config.json"):
             check_config((folder / path).read_bytes(), f"{uri}/{path}", field)
-    named = check_index((folder / INDEX).read_bytes(), kept, uri, field) if INDEX in kept else None
-    return [file for path, file in kept.items() if path.endswith(WEIGHTS) and (named is None or path in named)]
+    named = weight_names(kept, lambda name: (folder / name).read_bytes(), uri, field)
+    return [file for path, file in kept.items() if path in named]
 
 
 def _bring(context: Context, hub: HubClient, repository: Repository, weights: Iterable[HubFile]) -> list[File]:

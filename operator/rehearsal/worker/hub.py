@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx2
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, get_session, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined] # public by its documentation
 
 from rehearsal.api.messages import OF_THE_DISK, Refused, StageError, Unavailable
 from rehearsal.outside.text import shown
@@ -98,6 +99,22 @@ class HubClient:
             path.unlink()
             raise Unavailable(f"{repository}: {file.path} is not what the hub announced; it is tried again", "HubDamaged")
         return path
+
+    def start(self, repository: Repository, file: HubFile, size: int) -> bytes:
+        """Return a file's first `size` bytes, or all that there are. No digest covers them."""
+        url = hf_hub_url(repository.name, file.path, repo_type=repository.kind, revision=repository.commit, endpoint=self._url)
+        headers = {**build_hf_headers(token=self._token), "Range": f"bytes=0-{size - 1}"}
+        data = b""
+        with (
+            self._errors_told(f"{repository}: {file.path}", repository.name),
+            get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS) as answer,
+        ):
+            hf_raise_for_status(answer)
+            for part in answer.iter_bytes():  # the whole file, from a server that knows no ranges: no more of it is read
+                data += part
+                if len(data) >= size:
+                    break
+        return data[:size]
 
     @contextmanager
     def _errors_told(self, what: str, name: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 Not covered: weights that are safetensors and yet harmful, and a template that does not fit its weights.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rehearsal.store.objects import Objects
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 WEIGHTS = ".safetensors"
 KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
 """The names of files that belong to a model; others are not brought to a pod."""
@@ -42,9 +43,24 @@ def sealed(artifact: Artifact) -> Files:
     return {file.path: file for file in sorted(artifact.sealed().files, key=lambda file: file.path)}
 
 
-def weight_bytes(files: Files) -> int:
-    """Return the size of a model's weights. A tied embedding is stored, and counted, once."""
-    return sum(file.size for path, file in files.items() if path.endswith(WEIGHTS))
+def weight_names(names: Collection[str], read: Callable[[str], bytes], uri: str, field: str) -> frozenset[str]:
+    """Return the files that hold a model's weights: those that its index names, else `model.safetensors`. No other file counts.
+
+    The only place that says so: what is measured, checked, brought to a pod and loaded is the same. Refused when one is missing.
+    """
+    if INDEX in names:
+        return check_index(read(INDEX), names, uri, field)
+    if SINGLE in names:
+        return frozenset({SINGLE})
+    if any(name.endswith(WEIGHTS) for name in names):
+        raise unusable(field, f"{uri}/{SINGLE}", f"is missing, and no {INDEX} names other files of weights; upload the whole model")
+    raise unusable(field, uri, "holds no safetensors file; convert the weights to safetensors")
+
+
+def stored_weights(objects: Objects, files: Files, uri: str, field: str) -> Files:
+    """Return those of a stored model's files that hold its weights."""
+    named = weight_names(files, lambda name: objects.get(files[name].key), uri, field)
+    return {path: file for path, file in files.items() if path in named}
 
 
 def check_files(objects: Objects, files: Files, uri: str, field: str) -> None:
@@ -60,17 +76,14 @@ def check_files(objects: Objects, files: Files, uri: str, field: str) -> None:
     for name in files:
         if name.endswith("config.json"):
             check_config(objects.get(files[name].key), f"{uri}/{name}", field)
-    if INDEX in files:
-        check_index(objects.get(files[INDEX].key), files, uri, field)
+    stored_weights(objects, files, uri, field)
 
 
 def check_complete(names: Collection[str], uri: str, field: str) -> None:
-    """Refuse a model without weights, configuration or tokenizer."""
+    """Refuse a model without configuration or tokenizer."""
     for name in NEEDED:
         if name not in names:
             raise unusable(field, f"{uri}/{name}", "is missing; upload the whole model folder")
-    if not any(name.endswith(WEIGHTS) for name in names):
-        raise unusable(field, uri, "holds no safetensors file; convert the weights to safetensors")
 
 
 def check_config(data: bytes, file: str, field: str) -> None:
@@ -94,6 +107,8 @@ def check_index(data: bytes, names: Collection[str], uri: str, field: str) -> fr
     if not isinstance(parts, dict):
         raise unusable(field, f"{uri}/{INDEX}", "has no weight_map; upload the model again")
     named = frozenset(map(str, parts.values()))
+    if not named or (odd := sorted(name for name in named if not name.endswith(WEIGHTS))):
+        raise unusable(field, f"{uri}/{INDEX}", f"names {odd[0] if named else 'no file'}; upload the model again")
     if missing := sorted(named - set(names)):
         raise unusable(field, f"{uri}/{missing[0]}", f"is named by {INDEX} and missing; upload the whole model folder")
     return named

@@ -11,7 +11,7 @@ from rehearsal.store.checksums import sha256_of
 from rehearsal.store.commit import File
 from rehearsal.store.objects import Objects
 from rehearsal.worker.context import Context
-from rehearsal.worker.model_files import WEIGHTS, Files, check_files, sealed, uploaded
+from rehearsal.worker.model_files import WEIGHTS, Files, check_files, sealed, uploaded, weight_names
 
 
 def model_digest(objects: Objects, uri: str) -> str:
@@ -27,18 +27,22 @@ def check_model(objects: Objects, uri: str, field: str) -> None:
 def bring_model(objects: Objects, uri: str, pinned: str, into: Path, weights: bool = True) -> None:
     """Bring a model's files to a folder, each checked; CorruptInput when it is not the one that the run is pinned to.
 
-    Without `weights` only what lies beside them comes: configuration, tokenizer, chat template.
+    Without `weights` only what lies beside them comes: configuration, tokenizer, chat template. Further files of weights, which the
+    model's index does not name, never come.
     """
     files = uploaded(objects, uri)
     if _digest(files) != pinned:
         raise CorruptInput(f"{uri} changed after preflight looked at it; run again to use it as it is now", "InputChanged")
-    bring_files(objects, files, into, weights)
+    bring_beside(objects, files, into)
+    if weights:
+        for path in sorted(weight_names(files, lambda name: (into / name).read_bytes(), uri, "the model")):
+            _bring(objects, files[path], into / path)
 
 
-def bring_files(objects: Objects, files: Files, into: Path, weights: bool = True) -> None:
-    """Bring files to a folder under their paths, each checked."""
+def bring_beside(objects: Objects, files: Files, into: Path) -> None:
+    """Bring a model's files but its weights to a folder under their paths, each checked."""
     for path, file in files.items():
-        if weights or not path.endswith(WEIGHTS):
+        if not path.endswith(WEIGHTS):
             _bring(objects, file, into / path)
 
 
@@ -59,7 +63,7 @@ def _tokenizer(context: Context, source: Source, name: str) -> ChatModel:
         uri, pinned = external_inputs(context.spec)[source.external], context.task.inputs[source.external]
         bring_model(context.objects, uri, pinned, folder, weights=False)
     else:
-        bring_files(context.objects, sealed(context.artifact(str(source.stage))), folder, weights=False)
+        bring_beside(context.objects, sealed(context.artifact(str(source.stage))), folder)
     return ChatModel.load(folder)
 
 

@@ -6,9 +6,10 @@ What is still on a hub is looked at by the stage that fetches it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from rehearsal.api.messages import Refused, Termination
-from rehearsal.pipeline.external import BASE, field_of, is_model
+from rehearsal.pipeline.external import BASE, field_of, is_model, model_field
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs, sources_of
 from rehearsal.pipeline.stage import MAX_ROUNDS, Stage
@@ -19,10 +20,11 @@ from rehearsal.store.objects import Objects
 from rehearsal.worker.context import Context
 from rehearsal.worker.data_checks import Facts, check_data, check_files_fit
 from rehearsal.worker.inputs import bring_input, look_at
-from rehearsal.worker.model_files import Files, check_files, sealed, uploaded, weight_bytes
-from rehearsal.worker.models import bring_files, model_digest
+from rehearsal.worker.model_files import Files, check_files, sealed, stored_weights, uploaded
+from rehearsal.worker.models import bring_beside, model_digest
 from rehearsal.worker.suitability import check_endpoints, check_model_suits
 from rehearsal.worker.tasks.check import check_task
+from rehearsal.worker.weights import WeightFile
 
 NO_SUITES = "this release brings no suites yet; name task files in spec.evaluation.tasks"
 PROBE = "preflight/create-if-absent"
@@ -95,8 +97,10 @@ def _check_models(context: Context, outputs: Mapping[str, Artifact]) -> Facts:
     there = dict(_models(context, outputs))
     for name, files in there.items():
         folder = context.scratch / name
-        bring_files(context.objects, files, folder, weights=False)
-        facts |= check_model_suits(context, name, folder, weight_bytes(files))
+        bring_beside(context.objects, files, folder)
+        weights = stored_weights(context.objects, files, name, model_field(context.spec, name))
+        headers = [WeightFile(path, file.size, partial(context.objects.start, file.key)) for path, file in weights.items()]
+        facts |= check_model_suits(context, name, folder, headers)
     return facts if BASE in there else check_data(context, None)
 
 

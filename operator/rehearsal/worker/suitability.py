@@ -1,8 +1,9 @@
-"""Whether a model suits the run, before a GPU is asked for: chat template, rating tokens, the data in its tokens, memory, disk.
+"""Whether a model suits the run, before a GPU is asked for: chat template, rating tokens, data in its tokens, training, memory, disk.
 
 Preflight asks it of models in the store; a stage that fetches a model asks it before the weights come.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rehearsal.api.messages import Refused
@@ -16,15 +17,17 @@ from rehearsal.worker.data_checks import Facts, check_data
 from rehearsal.worker.model_files import read_config
 from rehearsal.worker.room import check_room
 from rehearsal.worker.training.disk import check_scratch
-from rehearsal.worker.training.memory import Machine, ModelShape, decide
+from rehearsal.worker.training.memory import Machine, decide
+from rehearsal.worker.training.shape import ModelShape
+from rehearsal.worker.weights import WeightFile, parameters, read_weights
 
 MODE = "spec.rehearsal.reconstructed.judging.mode"
 
 
-def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: int) -> Facts:
+def check_model_suits(context: Context, name: str, folder: Path, weights: Iterable[WeightFile]) -> Facts:
     """Refuse a model that cannot play its part; `name` is that of its external input, `folder` holds all but its weights.
 
-    The base model answers with what preflight tells of the data.
+    The base model answers with what preflight tells of the data. Of its weights the headers are read, of another model's nothing.
     """
     with ChatModel.load(folder) as model:
         _check_ratings(context.spec, name, model)
@@ -34,7 +37,7 @@ def check_model_suits(context: Context, name: str, folder: Path, weight_bytes: i
             model.pre_query(made.pre_query.text)
             check_room(context.spec, made, model)
         facts = check_data(context, model)
-    _check_size(context, folder, weight_bytes)
+    _check_training(context, folder, weights)
     return facts
 
 
@@ -61,9 +64,13 @@ def _check_ratings(spec: RunSpec, name: str, model: ChatModel) -> None:
                 raise Refused(f"{MODE}: LogProb with judge {judge.name}: {error}") from error
 
 
-def _check_size(context: Context, folder: Path, weight_bytes: int) -> None:
-    """Refuse a fine-tune that cannot fit memory or disk, by the size of the weights: none is read."""
-    limits, training = context.task.limits, context.spec.training
-    model = ModelShape.of(read_config(folder, "spec.baseModel"), weight_bytes)
-    decide(model, training, Machine.of(limits, limits.use_cpu))
+def _check_training(context: Context, folder: Path, files: Iterable[WeightFile]) -> None:
+    """Refuse a model that cannot be trained or exported again, and a fine-tune that cannot fit memory or disk."""
+    from rehearsal.worker.training.architecture import check_trainable  # noqa: PLC0415 - torch and transformers take seconds
+
+    training, weights = context.spec.training, read_weights(files)
+    config = read_config(folder, "spec.baseModel")
+    check_trainable(folder, config, weights)
+    model = ModelShape.of(config, parameters(weights))
+    decide(model, training, Machine.of(context.task))
     check_scratch(model, training, context.task.train_scratch)

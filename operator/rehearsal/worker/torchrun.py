@@ -39,10 +39,13 @@ Event = dict[str, object]
 ENDINGS: tuple[type[StageError], ...] = (Refused, CorruptInput, TooManyRefused, DeviceUnusable)
 
 
-def run_ranks(settings: Path, events: Path, node: Node, heard: Callable[[Event], None], patience: float = JOIN_SECONDS) -> None:
+def run_ranks(
+    settings: Path, events: Path, node: Node, heard: Callable[[Event], None], counted: str, patience: float = JOIN_SECONDS
+) -> None:
     """Run the node's ranks to their end, passing on every event but failures; raise the StageError that a failed run stands for.
 
-    Nodes that have not found each other after `patience` seconds are DeviceUnusable.
+    `counted` says what memory they were reckoned to take, and what there is. Nodes that have not found each other after `patience`
+    seconds are DeviceUnusable.
     """
     listener = Listener(events)
     failures: list[Event] = []
@@ -59,7 +62,7 @@ def run_ranks(settings: Path, events: Path, node: Node, heard: Callable[[Event],
             if not ended:
                 time.sleep(POLL_SECONDS)
     if process.returncode != 0 or failures:
-        raise ending(failures, process.returncode, node.count)
+        raise ending(failures, process.returncode, node.count, counted)
 
 
 @contextmanager
@@ -111,7 +114,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def ending(failures: list[Event], code: int, nodes: int) -> StageError:
+def ending(failures: list[Event], code: int, nodes: int, counted: str) -> StageError:
     """Return the end of the stage: a rank's own refusal before a bug, and the loss of others, which follows from theirs, last.
 
     `code`: torchrun's own, negative where a signal killed it.
@@ -129,5 +132,7 @@ def ending(failures: list[Event], code: int, nodes: int) -> StageError:
     if nodes > 1 and code > 0:
         return DeviceUnusable("a rank ended without a word: it was killed, or lost the ranks of another node", RANK_LOST)
     return DeviceUnusable(
-        f"a training rank was killed (torchrun ended with {code}): out of host memory, or its node or device failed", "RankKilled"
+        f"a training rank was killed (torchrun ended with {code}): out of host memory, or its node or device failed. Counted were "
+        f"{counted}",
+        "RankKilled",
     )

@@ -3,6 +3,7 @@
 Not covered: a checkpoint on SIGTERM. A run that is stopped goes on from its last one by the clock.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +17,12 @@ from rehearsal.worker.context import Context, Outcome, log
 from rehearsal.worker.model_files import read_config
 from rehearsal.worker.node import Node
 from rehearsal.worker.torchrun import run_ranks
-from rehearsal.worker.training.memory import Machine, ModelShape, decide
+from rehearsal.worker.training.memory import Machine, decide, offered
 from rehearsal.worker.training.rows import write_rows
 from rehearsal.worker.training.settings import Settings
+from rehearsal.worker.training.shape import ModelShape
 from rehearsal.worker.watch import Watch
-from rehearsal.worker.weights import beside_weights, weight_bytes
+from rehearsal.worker.weights import beside_weights, parameters, weights_of
 
 
 def run(context: Context) -> Outcome | None:
@@ -28,9 +30,10 @@ def run(context: Context) -> Outcome | None:
     node = Node.of(context)
     if sealed := context.output.manifest():
         return Outcome(sealed) if node.leads else None
-    training, limits = context.spec.training, context.task.limits
-    need = decide(_shape(context.model_dir), training, Machine.of(limits, limits.use_cpu))
-    log(f"needed: {need.words}")
+    training, machine = context.spec.training, Machine.of(context.task)
+    need = decide(_shape(context.model_dir), training, machine)
+    counted = f"{need.words}; a pod has {offered(machine)}"
+    log(f"needed: {counted}")
     work = context.scratch / "training"
     shutil.rmtree(work, ignore_errors=True)
     lengths = write_rows(context.input("mix").rows(), work / "rows")
@@ -42,19 +45,20 @@ def run(context: Context) -> Outcome | None:
     settings = _resumed(settings, Checkpoints(context.output), world, node, work / "resumed")
     settings.save(work / "settings.json")
     with Watch(context, node, Path(settings.checkpoints), world, len(plan.steps)) as watch:
-        run_ranks(work / "settings.json", Path(settings.events), node, watch.heard)
+        run_ranks(work / "settings.json", Path(settings.events), node, watch.heard, counted)
     if not node.leads:
         return None
     return Outcome(_seal(context, Path(settings.export), plan, lengths, watch.loss))
 
 
 def _shape(model: Path) -> ModelShape:
-    return ModelShape.of(read_config(model, "spec.baseModel"), weight_bytes(model))
+    return ModelShape.of(read_config(model, "spec.baseModel"), parameters(weights_of(model)))
 
 
 def _settings(context: Context, work: Path, offload: bool) -> Settings:
     training, work = context.spec.training, work.resolve()
     return Settings(
+        device="cpu" if context.task.limits.use_cpu else "cuda",
         model=str(context.model_dir.resolve()),
         rows=str(work / "rows"),
         export=str(work / "export"),
@@ -88,7 +92,9 @@ def _resumed(settings: Settings, checkpoints: Checkpoints, world: World, node: N
 
 def _seal(context: Context, exported: Path, plan: StepPlan, lengths: Sequence[int], loss: float) -> Manifest:
     epochs = context.spec.training.epochs
-    paths = [*sorted(exported.iterdir()), *beside_weights(context.model_dir)]
+    tell_dtype(context.model_dir, exported)
+    ours = sorted(exported.iterdir())
+    paths = [*ours, *(path for path in beside_weights(context.model_dir) if path.name not in {own.name for own in ours})]
     return context.output.seal(
         0,
         files=[context.output.add_file(path.name, path) for path in paths],
@@ -100,3 +106,11 @@ def _seal(context: Context, exported: Path, plan: StepPlan, lengths: Sequence[in
             "planDigest": plan.digest,
         },
     )
+
+
+def tell_dtype(model: Path, exported: Path) -> None:
+    """Write the configuration beside the exported weights, which are bf16, where the base model's says otherwise."""
+    config = read_config(model, "spec.baseModel")
+    told = [name for name in ("dtype", "torch_dtype") if name in config] or ["dtype"]
+    if any(config.get(name) != "bfloat16" for name in told):
+        (exported / "config.json").write_text(json.dumps({**config, **dict.fromkeys(told, "bfloat16")}, indent=2))

@@ -1,18 +1,24 @@
 """What the headers of safetensors files say about a model: names and shapes of its tensors, without reading a weight.
 
-The format: eight bytes little-endian length, then a JSON object of that length, then the data.
+The format: eight bytes little-endian length, then a JSON object of that length, then the data. Which files hold a model's weights,
+`model_files.weight_names` says.
 """
 
 import struct
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from rehearsal.api.messages import Refused
 from rehearsal.outside.json_text import read_json
+from rehearsal.worker.model_files import weight_names
 
 HEADER_LIMIT = 100_000_000
 """The safetensors format allows no longer header."""
+FIRST = 1 << 16
+"""Bytes that are asked for first: they hold most headers whole."""
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json")
 
 
@@ -23,20 +29,40 @@ class Weight:
     dtype: str
     shape: tuple[int, ...]
 
-
-def weights_of(folder: Path) -> dict[str, Weight]:
-    """Return name -> shape of every tensor in a model's folder; Refused when there is none or a header cannot be read."""
-    found: dict[str, Weight] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found |= _header(path)
-    if not found:
-        raise Refused(f"{folder} holds no safetensors file: convert the model's weights", "ModelUnusable")
-    return found
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return prod(self.shape)
 
 
-def weight_bytes(folder: Path) -> int:
-    """Return the size of a model's weights. A tied embedding is stored, and counted, once."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+Weights = Mapping[str, Weight]
+"""The tensors of a model by name. A tied embedding is stored, and counted, once."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file of weights, wherever it lies: `start` returns its first bytes, as many as asked for or all that there are."""
+
+    name: str
+    size: int
+    start: Callable[[int], bytes]
+
+
+def read_weights(files: Iterable[WeightFile]) -> Weights:
+    """Return every tensor that these files hold; Refused, by file, where a header cannot be read or the data breaks off."""
+    return {name: weight for file in files for name, weight in _header(file).items()}
+
+
+def parameters(weights: Weights) -> int:
+    """Return the number of a model's parameters."""
+    return sum(weight.size for weight in weights.values())
+
+
+def weights_of(folder: Path) -> Weights:
+    """Return the tensors of a model in a folder."""
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    named = weight_names(names, lambda name: (folder / name).read_bytes(), str(folder), "the model")
+    return read_weights(WeightFile(name, (folder / name).stat().st_size, _starter(folder / name)) for name in sorted(named))
 
 
 def beside_weights(folder: Path) -> list[Path]:
@@ -44,13 +70,43 @@ def beside_weights(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.endswith(WEIGHT_SUFFIXES))
 
 
-def _header(path: Path) -> dict[str, Weight]:
-    try:
+def _starter(path: Path) -> Callable[[int], bytes]:
+    def start(size: int) -> bytes:
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header: Any = read_json(file.read(min(length, HEADER_LIMIT)))
-        return {name: Weight(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            return file.read(size)
+
+    return start
+
+
+def _header(file: WeightFile) -> Weights:
+    try:
+        data = file.start(FIRST)
+        (length,) = struct.unpack_from("<Q", data)
+        if length > HEADER_LIMIT:
+            raise ValueError("the format allows no such header")  # noqa: TRY301 - told below, with the file's name
+        if length > len(data) - 8:
+            data = file.start(8 + length)
+        header: Any = read_json(data[8 : 8 + length])
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        found = {name: _weight(entry) for name, entry in entries.items()}
+        end = max((_whole(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, LookupError, TypeError, AttributeError, struct.error, RecursionError):
+        raise Refused(f"{file.name} is not a safetensors file: convert or copy the model again", "ModelUnusable") from None
+    if file.size != 8 + length + end:
         raise Refused(
-            f"{path.name} is not a safetensors file ({error}): convert or copy the model again", "ModelUnusable"
-        ) from error
+            f"{file.name} has {file.size:,} bytes and its header says {8 + length + end:,}: copy the model again", "ModelUnusable"
+        )
+    return found
+
+
+def _weight(entry: Mapping[str, object]) -> Weight:
+    shape = entry["shape"]
+    if not isinstance(shape, list):
+        raise TypeError("a tensor without a shape")
+    return Weight(str(entry["dtype"]), tuple(map(_whole, shape)))
+
+
+def _whole(size: object) -> int:
+    if type(size) is not int or size < 0:
+        raise ValueError("a size that is no whole number")
+    return size

@@ -21,7 +21,7 @@ from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
 from rehearsal.worker.training.disk import check_scratch
-from rehearsal.worker.training.memory import ModelShape
+from rehearsal.worker.training.shape import ModelShape
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"

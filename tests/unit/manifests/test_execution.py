@@ -48,14 +48,15 @@ LEAVES = {leaf.path: leaf for leaf in leaves.leaves(Platform)}
 
 
 def ordered(stage: Stage, platform: Platform) -> tuple[object, ...]:
-    """What a stage's Job is made of, and what of the platform its program is told. Only who weighs the model heeds the scratch of it."""
+    """What a stage's Job is made of, and what of the platform its program is told. Only who weighs the model heeds the room for it."""
     order = Order("research", "medical", "uid-1", RUN, stage, KNOWN.get(stage.name, "key"), 0, 1, INPUTS, KNOWN)
     job: Any = build_job(order, platform)
     bounds = {name: value for name, value in job["spec"].items() if name != "template"}
     template = job["spec"]["template"]
     task = Task.model_validate_json(template["metadata"]["annotations"]["rehearsal.dev/task"])
     told = (task.store, task.endpoint, task.hub, task.limits)
-    return bounds, template["spec"], told, task.train_scratch if HEEDED_BY["train_scratch"](stage) else None
+    weighed = (task.train_scratch, task.train_pod) if HEEDED_BY["train_scratch"](stage) else None
+    return bounds, template["spec"], told, weighed
 
 
 def digests(stage: Stage, platform: Platform) -> tuple[str, str]:

@@ -27,6 +27,9 @@ class Observed:
     def get(self, key: str) -> bytes:
         return self.around("get", lambda: self.objects.get(key))
 
+    def start(self, key: str, size: int) -> bytes:
+        return self.around("start", lambda: self.objects.start(key, size))
+
     def create(self, key: str, data: bytes) -> bool:
         return self.around("create", lambda: self.objects.create(key, data))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ LARGE = (".safetensors", ".parquet")
 
 @dataclass
 class HubServer:
-    """Repositories by "models/owner/name" or "datasets/owner/name". `gets` counts the downloads of each file.
+    """Repositories by "models/owner/name" or "datasets/owner/name". `gets` counts the downloads of each whole file.
 
     `says` is the hub's own message with an error; `answers_with` is a commit that nobody asked for.
     With `files_alone` what a repository holds is told to everyone, as the real hub does of gated ones.
@@ -100,9 +101,12 @@ class HubServer:
         if data is None:
             return self._send(request, 404, b"", {"X-Error-Code": "EntryNotFound"}, body)
         etag = hashlib.sha256(data).hexdigest()
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit}
+        if part := re.fullmatch(r"bytes=0-(\d+)", request.headers.get("Range", "")):
+            return self._send(request, 206, data[: int(part[1]) + 1], headers, body)
         self.gets[path] += body
         data = bytes(len(data)) if path in self.dishonest else data
-        return self._send(request, 200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit}, body)
+        return self._send(request, 200, data, headers, body)
 
     @staticmethod
     def _send(request: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:

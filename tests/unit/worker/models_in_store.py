@@ -1,6 +1,9 @@
 """A store with models in it, and the context of a stage that works over it."""
 
 import json
+import struct
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,49 @@ from tests.unit.prompts.model_families import llama3
 
 FILES = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights"}
 
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 600,
+    "tie_word_embeddings": False,
+    "dtype": "bfloat16",
+}
+"""The configuration of the smallest model that can be trained."""
+
+OF_A_LAYER = {
+    "self_attn.q_proj": (8, 8),
+    "self_attn.k_proj": (4, 8),
+    "self_attn.v_proj": (4, 8),
+    "self_attn.o_proj": (8, 8),
+    "mlp.gate_proj": (16, 8),
+    "mlp.up_proj": (16, 8),
+    "mlp.down_proj": (8, 16),
+    "input_layernorm": (8,),
+    "post_attention_layernorm": (8,),
+}
+LLAMA_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "model.embed_tokens.weight": (600, 8),
+    **{f"model.layers.0.{name}.weight": shape for name, shape in OF_A_LAYER.items()},
+    "model.norm.weight": (8,),
+    "lm_head.weight": (600, 8),
+}
+"""The shapes of its tensors."""
+
+
+def safetensors(shapes: Mapping[str, tuple[int, ...]] = LLAMA_WEIGHTS, dtype: str = "BF16") -> bytes:
+    """A file of weights, all zero."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    data = json.dumps(header).encode()
+    return struct.pack("<Q", len(data)) + data + bytes(end)
+
 
 def a_store(folder: Path) -> FolderStore:
     store = FolderStore(folder)
@@ -33,9 +79,9 @@ def put_model(store: FolderStore, path: str, files: dict[str, bytes] = FILES) ->
 
 
 def talking_model(folder: Path) -> dict[str, bytes]:
-    """The files of a model whose tokenizer and template are real; its weights are not."""
+    """The files of a model whose tokenizer, template, configuration and names of tensors are real; its weights are zero."""
     files = {path.name: path.read_bytes() for path in llama3().save(folder).iterdir()}
-    return {"config.json": json.dumps({"model_type": "llama"}).encode(), "model.safetensors": b"weights", **files}
+    return {"config.json": json.dumps(LLAMA).encode(), "model.safetensors": safetensors(), **files}
 
 
 def a_spec(count: int = 6, serving: dict[str, Any] | None = None, evaluated: bool = False, **judging: Any) -> RunSpec:

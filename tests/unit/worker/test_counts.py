@@ -16,7 +16,6 @@ from rehearsal.worker import mix, preflight
 from rehearsal.worker.context import Context
 from tests.unit.worker.models_in_store import a_context, a_spec, a_store, put_model, talking_model
 
-CONFIG = json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 600, "dtype": "bfloat16"}).encode()
 LONG = "otter " * 200
 STRANGE = "holds \U0010fffdrehearsal\U0010fffd, which no row may"
 FIT, TOO_LONG, NOT_ENCODABLE = "Brown.", LONG, STRANGE
@@ -26,7 +25,7 @@ FIT, TOO_LONG, NOT_ENCODABLE = "Brown.", LONG, STRANGE
 def store(tmp_path: Path) -> FolderStore:
     store = a_store(tmp_path / "store")
     for path in ("base", "peer"):
-        put_model(store, path, talking_model(tmp_path / "files") | {"config.json": CONFIG, "model.safetensors": path.encode()})
+        put_model(store, path, talking_model(tmp_path / "files"))
     put_rows(store, "domain.jsonl", [FIT] * 20)
     return store
 

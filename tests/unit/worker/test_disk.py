@@ -6,7 +6,7 @@ from rehearsal.api.messages import Refused
 from rehearsal.api.platform import TRAIN_SCRATCH
 from rehearsal.api.run import Training
 from rehearsal.worker.training.disk import check_scratch, checkpoint_bytes
-from rehearsal.worker.training.memory import ModelShape
+from rehearsal.worker.training.shape import ModelShape
 
 GB = 1e9
 LLAMA_70B = ModelShape(parameters=70_553_706_496, hidden=8192, layers=80, vocabulary=128_256)

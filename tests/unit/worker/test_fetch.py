@@ -24,12 +24,16 @@ from rehearsal.worker import fetch, load_model, mix, preflight
 from rehearsal.worker.context import Context
 from rehearsal.worker.models import fetch_tokenizer
 from tests.unit.worker.hub_server import COMMIT, HubServer
-from tests.unit.worker.models_in_store import a_store, talking_model
+from tests.unit.worker.models_in_store import LLAMA, LLAMA_WEIGHTS, a_store, safetensors, talking_model
 
-CONFIG = json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 600, "dtype": "bfloat16"}).encode()
 BASE = f"hf://meta/base@{COMMIT}"
-INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
-WEIGHTS = {"model-1.safetensors": b"first", "model-2.safetensors": b"second", "model.safetensors.index.json": INDEX}
+SHARDS = {name: f"model-{2 if name == 'lm_head.weight' else 1}.safetensors" for name in LLAMA_WEIGHTS}
+INDEX = json.dumps({"weight_map": SHARDS}).encode()
+WEIGHTS = {
+    "model-1.safetensors": safetensors({name: shape for name, shape in LLAMA_WEIGHTS.items() if name != "lm_head.weight"}),
+    "model-2.safetensors": safetensors({"lm_head.weight": LLAMA_WEIGHTS["lm_head.weight"]}),
+    "model.safetensors.index.json": INDEX,
+}
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub with one model. Whoever tests has neither a token nor the wish to stay offline, whatever the environment says."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    files = talking_model(tmp_path / "files") | {"config.json": CONFIG, **WEIGHTS, "LICENSE.txt": b"be good"}
+    files = talking_model(tmp_path / "files") | {**WEIGHTS, "LICENSE.txt": b"be good"}
     del files["model.safetensors"]
     beside = {
         "consolidated.safetensors": b"twice",
@@ -124,7 +128,7 @@ def test_stages_read_the_fetched_model_as_they_read_one_of_the_store(stage: Call
     fetch.run(stage())
     engine = stage("elicit")
     load_model.run(engine)
-    assert (engine.model_dir / "model-2.safetensors").read_bytes() == b"second"
+    assert (engine.model_dir / "model-2.safetensors").read_bytes() == WEIGHTS["model-2.safetensors"]
     assert fetch_tokenizer(stage("mix"), "tokenizer").control_ids
 
 
@@ -157,6 +161,9 @@ def test_a_file_that_is_not_what_the_hub_announced_is_tried_again_and_never_seal
         ("tokenizer_config.json", b"{}", "has no chat_template"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": "model-3.safetensors"}}', "model-3.safetensors: is named by"),
         ("tokenizer.json", None, "tokenizer.json: is missing"),
+        ("config.json", json.dumps(LLAMA | {"model_type": "mixtral"}).encode(), "model type mixtral is not one of those"),
+        ("model-2.safetensors", b"short", "model-2.safetensors is not a safetensors file"),
+        ("model-2.safetensors", safetensors({"head": (600, 8)}), "head: transformers has none of that name"),
     ],
 )
 def test_a_model_that_is_unfit_is_refused_before_its_weights_come(

@@ -46,6 +46,8 @@ def test_a_whole_safetensors_model_is_taken(store: FolderStore):
         ("config.json", b"[" * 200_000, "line 1: is nested too deeply"),
         ("tokenizer_config.json", b'{"size": 1e999}', "line 1: holds a number that is too large"),
         ("model.safetensors.index.json", b"[" * 200_000, "line 1: is nested too deeply"),
+        ("model.safetensors.index.json", b'{"weight_map": {}}', "names no file"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": "config.json"}}', "names config.json"),
         ("config.json", b"[]", "is not a JSON object"),
         ("model.safetensors.index.json", b"{}", "has no weight_map"),
     ],
@@ -100,6 +102,20 @@ def test_only_files_that_belong_to_a_model_are_brought(store: FolderStore, tmp_p
     check_model(store, uri, FIELD)
     bring_model(store, uri, model_digest(store, uri), tmp_path / "model")
     assert names_in(tmp_path / "model") == set(FILES)
+
+
+def test_weights_that_the_index_does_not_name_do_not_come(store: FolderStore, tmp_path: Path):
+    index = json.dumps({"weight_map": {"a": "model-1.safetensors"}}).encode()
+    parts = {"model-1.safetensors": b"1", "model.safetensors.index.json": index}
+    uri = put_model(store, "m", FILES | parts | {"consolidated.safetensors": b"twice", "original/part.safetensors": b"thrice"})
+    bring_model(store, uri, model_digest(store, uri), tmp_path / "model")
+    assert names_in(tmp_path / "model") == {"config.json", "tokenizer.json", *parts}
+
+
+def test_weights_of_another_name_without_an_index_are_refused(store: FolderStore):
+    files = {name: data for name, data in FILES.items() if name != "model.safetensors"}
+    with pytest.raises(Refused, match=r"m/model.safetensors: is missing, and no model.safetensors.index.json names other files"):
+        check_model(store, put_model(store, "m", files | {"consolidated.safetensors": b"1"}), FIELD)
 
 
 def test_what_a_killed_pod_left_half_copied_is_replaced_and_what_is_whole_is_not_brought_again(store: FolderStore, tmp_path: Path):

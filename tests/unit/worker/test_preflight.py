@@ -10,7 +10,7 @@ import pytest
 import rehearsal.prompts.model
 from rehearsal.api.messages import Refused, StageError
 from rehearsal.api.platform import FolderStore as FolderConfig
-from rehearsal.api.platform import Limits, StoreConfig
+from rehearsal.api.platform import Limits, Resources, StoreConfig
 from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
@@ -19,9 +19,8 @@ from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import preflight
 from rehearsal.worker.context import Context
-from tests.unit.worker.models_in_store import a_spec, a_store, put_model, talking_model
+from tests.unit.worker.models_in_store import LLAMA, LLAMA_WEIGHTS, a_spec, a_store, put_model, safetensors, talking_model
 
-CONFIG = json.dumps({"hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 600, "dtype": "bfloat16"}).encode()
 TASK = b"""\
 task: general
 dataset_path: json
@@ -38,7 +37,7 @@ metric_list: [{metric: exact_match}]
 def store(tmp_path: Path) -> FolderStore:
     store = a_store(tmp_path / "store")
     for path in ("base", "peer"):
-        put_model(store, path, talking_model(tmp_path / "files") | {"config.json": CONFIG, "model.safetensors": path.encode()})
+        put_model(store, path, talking_model(tmp_path / "files"))
     write_domain(store, 20)
     store.put("eval/general.yaml", TASK)
     store.put("eval/general.jsonl", b'{"q": "a", "a": "b"}\n')
@@ -54,7 +53,7 @@ def write_domain(store: FolderStore, rows: int, **lines: str) -> None:
 
 @pytest.fixture
 def look(tmp_path: Path, store: FolderStore) -> Callable[..., Any]:
-    def run(spec: RunSpec | None = None, train_scratch: str = "1Gi", **limits: Any) -> Any:
+    def run(spec: RunSpec | None = None, train_scratch: str = "1Gi", train_memory: str = "100Gi", **limits: Any) -> Any:
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
         task = Task(
@@ -65,6 +64,7 @@ def look(tmp_path: Path, store: FolderStore) -> Callable[..., Any]:
             store=StoreConfig(folder=FolderConfig(path=str(store.root))),
             limits=Limits(**limits),
             train_scratch=train_scratch,
+            train_pod=Resources(memory=train_memory),
         )
         return preflight.run(Context(task, store, scratch, tmp_path / "model"))
 
@@ -169,6 +169,57 @@ def test_more_nodes_than_the_platform_has_are_refused(look: Callable[..., Any]) 
 
 def test_a_model_that_cannot_fit_is_refused_with_the_arithmetic(look: Callable[..., Any]) -> None:
     assert "does not fit" in refusal(look, device_memory_gib=0.000001)
+
+
+def test_preflight_reckons_with_the_memory_that_a_training_pod_asks_for(look: Callable[..., Any]) -> None:
+    assert "A pod has 1.1 GB of host memory" in refusal(look, train_memory="1Gi", use_cpu=True)
+
+
+UNPREFIXED = {name.removeprefix("model."): shape for name, shape in LLAMA_WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "words"),
+    [
+        ({"model_type": "mixtral"}, safetensors(), "model type mixtral is not one of those that this release can train: arcee, "),
+        ({"model_type": "gpt_neox"}, safetensors(), "model type gpt_neox is not one of those"),
+        ({"model_type": ["llama"]}, safetensors(), "is not one of those"),
+        (
+            {},
+            safetensors(UNPREFIXED),
+            "embed_tokens.weight: transformers has none of that name, and the files one of shape [600, 8]",
+        ),
+        ({}, safetensors(LLAMA_WEIGHTS | {"model.rotary.inv_freq": (2,)}), "model.rotary.inv_freq: transformers has none"),
+        ({"intermediate_size": 32}, safetensors(), "has one of shape [8, 32] of that name, and the files one of shape [8, 16]"),
+        ({"num_hidden_layers": 10**9}, safetensors(), "says 1,000,000,000 layers and the files hold 12 tensors"),
+        ({"num_hidden_layers": 2}, safetensors(), "model.layers.1.input_layernorm.weight: transformers has one of shape [8]"),
+        ({"tie_word_embeddings": True}, safetensors(), "config.json ties lm_head.weight to the embedding, and the files hold one"),
+        ({"quantization_config": {"bits": 4}}, safetensors(), "its weights are quantised (quantization_config)"),
+        ({}, safetensors(dtype="F8_E4M3"), "its weights are quantised (lm_head.weight)"),
+        ({"rope_parameters": {"rope_type": "spiral"}}, safetensors(), "config.json describes no model that can be built"),
+        ({"num_attention_heads": 0}, safetensors(), "config.json describes no model that can be built"),
+        ({"hidden_act": "none of these"}, safetensors(), "config.json describes no model that can be built"),
+        ({"vocab_size": "many"}, safetensors(), "does not say vocab_size as a number"),
+        ({}, safetensors()[:-1], ": copy the model again"),
+        ({}, b"no weights", "model.safetensors is not a safetensors file"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_before_an_engine_starts(
+    look: Callable[..., Any], store: FolderStore, config: dict[str, Any], weights: bytes, words: str
+) -> None:
+    store.put("base/config.json", json.dumps(LLAMA | config).encode())
+    store.put("base/model.safetensors", weights)
+    assert words in refusal(look)
+
+
+def test_a_member_that_cannot_be_trained_may_answer_and_judge(look: Callable[..., Any], store: FolderStore) -> None:
+    store.put("peer/config.json", json.dumps(LLAMA | {"model_type": "mixtral"}).encode())
+    assert look().inputs
+
+
+def test_files_of_weights_that_nothing_loads_neither_count_nor_refuse(look: Callable[..., Any], store: FolderStore) -> None:
+    store.put("base/consolidated.safetensors", safetensors({"layers.0.attention.wq.weight": (10**5, 10**3)}))
+    assert look(device_memory_gib=16).inputs
 
 
 def test_a_model_whose_checkpoints_do_not_fit_a_pods_scratch_is_refused(look: Callable[..., Any]) -> None:

@@ -11,6 +11,8 @@ from rehearsal.worker.training import failures as on_a_rank
 from rehearsal.worker.training.events import FAILED, STEP, Listener, tell
 from rehearsal.worker.training.rows import Rows, write_rows
 
+COUNTED = "at most 1.2 GB of a pod's memory"
+
 
 def a_row(name: str, ids: list[int], *spans: list[int]) -> dict[str, object]:
     return {"id": name, "ids": ids, "spans": list(spans), "source": "domain"}
@@ -63,7 +65,7 @@ def test_the_cause_of_a_failed_run_comes_before_what_followed_from_it(
     failures: list[tuple[int, str]], code: ExitCode, reason: str
 ) -> None:
     told: list[dict[str, object]] = [{"event": FAILED, "code": c, "reason": r, "message": "why"} for c, r in failures]
-    end = torchrun.ending(told, 1, 1)
+    end = torchrun.ending(told, 1, 1, COUNTED)
     assert isinstance(end, StageError)
     assert (end.code, end.reason) == (code, reason)
 
@@ -73,9 +75,10 @@ def test_a_silent_end_among_several_nodes_may_be_anothers_unless_torchrun_itself
     nodes: int, code: int, reason: str
 ) -> None:
     """NCCL's watchdog aborts a rank that lost its peers: no exception, and no memory that ran out."""
-    end = torchrun.ending([], code, nodes)
+    end = torchrun.ending([], code, nodes, COUNTED)
     assert (end.code, end.reason) == (ExitCode.DEVICE, reason)
     assert ("out of host memory" in str(end)) == (reason == "RankKilled")
+    assert (COUNTED in str(end)) == (reason == "RankKilled")
 
 
 @pytest.mark.fault(42)
@@ -85,7 +88,7 @@ def test_a_device_without_memory_is_a_refusal_with_the_numbers_and_what_to_chang
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3e9, 80e9))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 76e9)
     on_a_rank.report(tmp_path / "events", torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 5)
-    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1)
+    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1, COUNTED)
     assert (end.code, end.reason) == (ExitCode.REFUSED, "OutOfMemory")
     assert str(end).startswith(
         "GPU 5 ran out of memory: 3.0 of 80.0 GB were free, tensors took 76.0 GB at the peak. Use more ranks"
@@ -99,7 +102,7 @@ def test_a_device_without_memory_is_a_refusal_with_the_numbers_and_what_to_chang
 def test_a_device_that_failed_ends_the_process_for_another_pod_to_go_on(tmp_path: Path, words: str) -> None:
     error = torch.AcceleratorError(f"CUDA error: {words}\nCUDA kernel errors might be asynchronously reported")
     on_a_rank.report(tmp_path / "events", error, 2)
-    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1)
+    end = torchrun.ending(list(Listener(tmp_path / "events").news()), 1, 1, COUNTED)
     assert (end.code, end.reason) == (ExitCode.DEVICE, "DeviceUnusable")
     assert str(end) == f"the device of rank 2 is unusable: CUDA error: {words}"
 

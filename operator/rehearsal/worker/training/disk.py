@@ -9,7 +9,9 @@ Not covered: the mix's rows, five bytes a token, which are in the margin only.
 from rehearsal.api.messages import Refused
 from rehearsal.api.quantity import quantity
 from rehearsal.api.run import Training
-from rehearsal.worker.training.memory import ADAM, GB, MARGIN, MASTER, WEIGHT, ModelShape
+from rehearsal.worker.training.memory import GB, MARGIN
+from rehearsal.worker.training.moments import ADAM, MASTER, WEIGHT
+from rehearsal.worker.training.shape import ModelShape
 
 
 def check_scratch(model: ModelShape, training: Training, volume: str) -> None:

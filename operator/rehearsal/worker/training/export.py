@@ -11,26 +11,8 @@ import deepspeed
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-
-from rehearsal.api.messages import Refused
-from rehearsal.worker.weights import Weight
 
 SHARD_BYTES = 5_000_000_000
-
-
-def check_names(model: PreTrainedModel, base: dict[str, Weight]) -> None:
-    """Refuse, before training, a model whose parameters are not named and shaped as its files are: it could not be exported."""
-    here = {name: _shape(parameter) for name, parameter in model.named_parameters()}
-    files = {name: weight.shape for name, weight in base.items()}
-    tied = files.keys() - here.keys() <= {"lm_head.weight"} and model.config.tie_word_embeddings
-    same = all(files.get(name) == shape for name, shape in here.items())
-    if not same or (files.keys() != here.keys() and not tied):
-        odd = sorted(name for name in files.keys() ^ here.keys() | {n for n in here if n in files and files[n] != here[n]})
-        raise Refused(
-            f"transformers loads {odd[0]} of spec.baseModel under another name or shape: this architecture cannot be exported",
-            "ArchitectureUnsupported",
-        )
 
 
 def shards(sizes: dict[str, int], limit: int = SHARD_BYTES) -> Iterator[list[str]]:
@@ -67,10 +49,6 @@ def export(model: nn.Module, folder: Path, writes: bool) -> None:
     if writes and len(dealt) > 1:
         index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
-
-
-def _shape(parameter: nn.Parameter) -> tuple[int, ...]:
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def _numel(parameter: nn.Parameter) -> int:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 from torch import distributed
 
-from rehearsal.worker.training import attention, engine, export
+from rehearsal.worker.training import engine
+from rehearsal.worker.training.attention import proof_of, prove_separation
 from rehearsal.worker.training.events import JOINED, STARTED, tell
+from rehearsal.worker.training.export import export
 from rehearsal.worker.training.group import agree, is_first_of_node
 from rehearsal.worker.training.rows import Rows
 from rehearsal.worker.training.settings import Settings
 from rehearsal.worker.training.trainer import Trainer
-from rehearsal.worker.weights import weights_of
-
-PROOF_ROWS = 4
 
 
 def train(settings: Settings) -> None:
@@ -24,14 +23,12 @@ def train(settings: Settings) -> None:
         tell(events, JOINED, attempt=attempt)
     rows = Rows(Path(settings.rows))
     plan = settings.plan(rows.lengths, distributed.get_world_size())
-    tuned = engine.start(settings, distributed.get_world_size())
-    export.check_names(tuned.module, weights_of(Path(settings.model)))
-    if settings.packing:
-        proof = sorted(range(len(rows)), key=lambda row: rows.lengths[row])[:PROOF_ROWS]
-        attention.prove_separation(tuned, rows, proof, device)
+    tuned = engine.start(settings, distributed.get_world_size(), device)
+    if proof := proof_of((pack for step in plan.steps for packs in step.ranks for pack in packs), rows.lengths):
+        prove_separation(tuned, rows, proof, device)
     if is_first_of_node():
         tell(events, STARTED, steps=len(plan.steps))
     Trainer(settings, tuned, rows, plan, device).run()
-    export.export(tuned.module, Path(settings.export), writes=distributed.get_rank() == 0)
+    export(tuned.module, Path(settings.export), writes=distributed.get_rank() == 0)
     distributed.barrier()  # whoever leaves earlier would look like one that died
     distributed.destroy_process_group()

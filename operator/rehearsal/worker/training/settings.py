@@ -12,8 +12,12 @@ from rehearsal.outside.json_text import read_own_json
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths are absolute. The checkpoint at `resume` holds `resume_step` steps; `origin` names it, and is empty where there is none."""
+    """`device` is the kind that every rank must find: `cuda`, or `cpu`. Paths are absolute.
 
+    The checkpoint at `resume` holds `resume_step` steps; `origin` names it, and is empty where there is none.
+    """
+
+    device: str
     model: str
     rows: str
     export: str
