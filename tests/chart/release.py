@@ -68,8 +68,8 @@ class InstalledOperator(Operator):
         self._folder, self._port = folder, free_port()
         (folder / "platform.yaml").write_text(release.get(f"configmap/{RELEASE}-platform")["data"]["platform.yaml"])
         pod = release.get(f"deployment/{RELEASE}")["spec"]["template"]["spec"]
-        token = release.plane.service_account_token(release.namespace, pod["serviceAccountName"])
-        kubeconfig = yaml.safe_load(release.plane.kubeconfig_for(token, release.namespace).read_text())
+        self._token = release.plane.service_account_token(release.namespace, pod["serviceAccountName"])
+        kubeconfig = yaml.safe_load(release.plane.kubeconfig_for(self._token, release.namespace).read_text())
         kubeconfig["clusters"][0]["cluster"]["server"] = url or release.plane.url
         (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
         (container,) = pod["containers"]
