@@ -27,6 +27,7 @@ class Task(ApiModel):
     fingerprint: str | None = Field(None, description="The stage's fingerprint; preflight, which resolves inputs, has none.")
     spec: RunSpec
     inputs: dict[str, str] = Field(default_factory=dict, description="Digest of every external input, as preflight pinned it.")
+    seals: dict[str, str] = Field(default_factory=dict, description="Digest of the seal of every stage that this one may read.")
     rounds: int = Field(1, ge=1, description="Rounds of elicitation so far.")
     slots: int = Field(1, ge=1, description="Worker slots (pods) of this stage's Job.")
     store: StoreConfig

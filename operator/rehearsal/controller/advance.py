@@ -199,8 +199,10 @@ def unrecorded(world: World, stage: Stage) -> bool:
 
 def _order(world: World, status: RunStatus, stage: Stage, attempt: int) -> Order:
     run, fingerprint = world.run, world.known[stage.name]
+    sealed = {entry.name: entry.sealed for entry in status.stages if entry.sealed}
+    seals = {name: seal.manifest_digest for name, seal in sealed.items() if world.known.get(name) == seal.fingerprint}
     return Order(
-        run.namespace, run.name, run.uid, world.spec, stage, fingerprint, attempt, status.rounds, status.inputs, world.known
+        run.namespace, run.name, run.uid, world.spec, stage, fingerprint, attempt, status.rounds, status.inputs, world.known, seals
     )
 
 

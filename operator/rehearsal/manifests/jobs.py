@@ -26,7 +26,10 @@ NAME_LIMIT = 52
 
 @dataclass(frozen=True)
 class Order:
-    """Everything a Job is made of. `known` maps every stage to its fingerprint; preflight is ordered under a key of its own."""
+    """Everything a Job is made of. `known` maps every stage to its fingerprint; preflight is ordered under a key of its own.
+
+    `seals`: stage -> digest of its seal, of every stage that is sealed by now.
+    """
 
     namespace: str
     run: str
@@ -38,6 +41,7 @@ class Order:
     rounds: int = 1
     inputs: Mapping[str, str] | None = None
     known: Mapping[str, str] | None = None
+    seals: Mapping[str, str] | None = None
 
     @property
     def job(self) -> str:
@@ -145,6 +149,7 @@ def _task(order: Order, platform: Platform) -> str:
         fingerprint=None if order.stage.kind is Kind.PREFLIGHT else order.fingerprint,
         spec=order.spec,
         inputs=dict(order.inputs or {}),
+        seals=dict(order.seals or {}),
         rounds=order.rounds,
         slots=order.stage.replicas,
         store=platform.stores[order.spec.store],

@@ -30,7 +30,10 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Artifact:
-    """The output of one stage in the store, by fingerprint. `stage` is how a person calls it; `pause` waits between tries."""
+    """The output of one stage in the store, by fingerprint.
+
+    `stage` is how a person calls it; `pause` waits between tries; `pinned` is the digest of its seal, where it is known.
+    """
 
     objects: Objects
     namespace: str
@@ -38,6 +41,7 @@ class Artifact:
     fingerprint: str
     stage: str
     pause: Callable[[float], None] = time.sleep
+    pinned: str | None = None
 
     @property
     def layout(self) -> Layout:
@@ -45,8 +49,10 @@ class Artifact:
         return Layout(f"{self.namespace}/{self.kind}/{self.fingerprint}")
 
     def manifest(self) -> Manifest | None:
-        """Return the seal, if there is one; CorruptInput if it cannot be read."""
+        """Return the seal, if there is one; CorruptInput if it cannot be read, or is not the pinned one."""
         data = self._get(self.layout.manifest)
+        if data is not None and self.pinned not in (None, hashlib.sha256(data).hexdigest()):
+            raise self._corrupt(f"{self.layout.manifest} is not the seal that was recorded", "SealChanged")
         return None if data is None else self._manifest(data)
 
     def sealed(self) -> Manifest:

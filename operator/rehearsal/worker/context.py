@@ -81,8 +81,9 @@ class Context:
         return self.artifact(self.stage.inputs[label])
 
     def artifact(self, stage: str) -> Artifact:
-        """Return the place of any stage's output."""
-        return Artifact(self.objects, self.task.namespace, self.stages[stage].kind, self.fingerprints[stage], stage)
+        """Return the place of any stage's output; what is read there must have the seal that the operator recorded."""
+        kind, fingerprint = self.stages[stage].kind, self.fingerprints[stage]
+        return Artifact(self.objects, self.task.namespace, kind, fingerprint, stage, pinned=self.task.seals.get(stage))
 
     def external(self, label: str) -> tuple[str, str]:
         """Return (URI, pinned digest) of the external input read under that label."""

@@ -8,9 +8,12 @@ import pytest
 from rehearsal.api.messages import Progress, Termination
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, State
+from rehearsal.api.task import Task
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.plan import Plan, decide
+from rehearsal.manifests.jobs import LABEL
+from rehearsal.manifests.pod import TASK_ANNOTATION
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
 from tests.unit.worlds import INPUTS, NOON, a_platform, a_run, a_spec, as_seen, created, pinned, preflight_done, sealed_by, seen
@@ -25,6 +28,14 @@ def test_a_run_of_another_namespace_is_refused_by_the_stores_name() -> None:
     assert (plan.create, plan.finished) == ((), True)
     failed = plan.status.condition("Failed")
     assert failed and failed.message == "spec.store: 'default' is a store of elsewhere; runs of research may not use it"
+
+
+def test_a_job_is_told_the_seal_of_what_it_reads() -> None:
+    run = a_run(status=pinned(a_run()))
+    (elicit,) = (manifest for manifest in look(run).create if manifest["metadata"]["labels"][f"{LABEL}/stage"] == "elicit")
+    (ordered,) = (manifest for manifest in look(run, sealed_by(elicit)).create if "filter" in manifest["metadata"]["name"])
+    task = Task.model_validate_json(ordered["spec"]["template"]["metadata"]["annotations"][TASK_ANNOTATION])
+    assert task.seals == {"elicit": "f" * 64}
 
 
 def look(run: Run, *jobs: JobView, rivals: tuple[JobView, ...] = ()) -> Plan:

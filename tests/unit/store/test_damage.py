@@ -47,6 +47,20 @@ def test_a_damaged_seal_is_no_seal(local, how, position):
 
 
 @pytest.mark.fault(33)
+@quick
+@given(how=st.sampled_from(["bit flipped", "truncated"]), position=st.integers(0, 10_000))
+def test_a_seal_that_is_not_the_recorded_one_is_not_read(local, how, position):
+    with fresh_store() as store:
+        recorded = work(artifact_in(store), local).digest
+        artifact = replace(artifact_in(store), pinned=recorded)
+        assert artifact.sealed().digest == recorded
+        damage(store, artifact.layout.manifest, how, position)
+        with pytest.raises(CorruptInput, match=r"manifest\.json is not the seal that was recorded") as caught:
+            artifact.sealed()
+        assert caught.value.stage == "respond-base"
+
+
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("how", ["truncated", "replaced"])
 def test_an_unreadable_commit_names_its_shard_and_key(store, artifact, how):
     for shard in range(2):
