@@ -141,8 +141,8 @@ def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tu
         entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
         words = attempts.words(entry, world.platform.backoff_limit)
         status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words, "blocked": ""}))
-    status = ledger.fold_usage(status, delete, world.now)
     delete = tuple(job for job in delete if not any(name.carried_by(job) for name in world.lost))
+    status = ledger.fold_usage(status, delete, world.now)
     create = tuple(manifest for order in orders for manifest in _children(order, world.platform))
     known = conditions.trouble(world.run.status) if create or delete else None
 
