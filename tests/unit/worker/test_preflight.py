@@ -15,6 +15,7 @@ from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
+from rehearsal.report.categories import parse
 from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import preflight
@@ -224,6 +225,28 @@ def test_files_of_weights_that_nothing_loads_neither_count_nor_refuse(look: Call
 
 def test_a_model_whose_checkpoints_do_not_fit_a_pods_scratch_is_refused(look: Callable[..., Any]) -> None:
     assert "The platform's trainScratch is 1" in refusal(look, train_scratch="1")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_configuration_of_a_senseless_length_is_refused_before_it_is_read(
+    look: Callable[..., Any], store: FolderStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store.put(f"base/{name}", b"{}".ljust(17 * 2**20))
+    read: list[str] = []
+    get = FolderStore.get
+    monkeypatch.setattr(FolderStore, "get", lambda self, key: read.append(key) or get(self, key))
+    assert f"spec.baseModel.uri: store://base/{name}: is longer than 16 MiB" in refusal(look)
+    assert f"base/{name}" not in read
+
+
+def test_a_categories_file_of_a_senseless_length_is_refused_and_not_read_to_its_end(
+    look: Callable[..., Any], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("categories.yaml", b"- {name: a, pattern: b}\n" * 40_000)
+    lengths: list[int] = []
+    monkeypatch.setattr(preflight, "parse", lambda data: lengths.append(len(data)) or parse(data))
+    assert "is longer than 256 KiB" in refusal(look, changed(categories={"uri": "store://categories.yaml"}))
+    assert lengths == [256 * 2**10 + 1]
 
 
 def test_wrong_categories_are_refused(look: Callable[..., Any], store: FolderStore) -> None:
