@@ -1,4 +1,4 @@
-"""Jobs that the cluster would go on trying and that are given up: an engine that dies at every start, a replica evicted too often. Pure."""
+"""Jobs that the cluster would go on trying and that are given up, for an engine that dies or a replica that is evicted. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -12,26 +12,15 @@ from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, conditions, hold, ledger
-from rehearsal.controller.advance import (
-    PREFLIGHT,
-    World,
-    advance,
-    due,
-    inputs_key,
-    live,
-    outdated,
-    pauses,
-    preflight,
-    put,
-    stale,
-    unrecorded,
-)
+from rehearsal.controller.advance import advance, due, pauses, preflight, put, unrecorded
 from rehearsal.controller.announce import events
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
+from rehearsal.controller.stale import outdated, stale
 from rehearsal.controller.waiting import SETTLES_SECONDS
 from rehearsal.controller.why import Why
+from rehearsal.controller.world import PREFLIGHT, World, inputs_key, live
 from rehearsal.manifests.jobs import Order, build_job
 from rehearsal.manifests.rendezvous import build_service
 from rehearsal.pipeline.external import foreign
