@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.observe import read_run
+from rehearsal.controller.world import inputs_key
 from rehearsal.manifests.jobs import job_name
 from tests.chart.helm import RELEASE, Manifest
 from tests.chart.release import Asked, InstalledOperator, Release, Right, granted

@@ -9,8 +9,8 @@ import pytest
 from rehearsal.api.messages import ExitCode
 from rehearsal.api.status import State
 from rehearsal.cluster.stamps import stamp
-from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.observe import read_run
+from rehearsal.controller.world import inputs_key
 from tests.control.api import STRATEGIC
 from tests.control.given import Plane
 from tests.control.operator_process import Operator, eventually

@@ -67,6 +67,7 @@ async def test_a_job_that_waits_for_room_keeps_its_place_though_all_values_are_l
     (waits,) = world.jobs(stage="elicit")
     world.platform = a_forgetful_platform(device={})
     await ticks(world, 5)
+    assert waits["metadata"]["uid"] not in world.status().folded, "what it takes is counted once it has ended"
     world.platform = had
     world.cluster.node.refuses = lambda _: ""
     await world.finish()

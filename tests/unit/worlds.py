@@ -8,10 +8,10 @@ from rehearsal.api.messages import Termination
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus
-from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.plan import Plan, decide
+from rehearsal.controller.world import inputs_key
 from rehearsal.manifests.jobs import LABEL
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

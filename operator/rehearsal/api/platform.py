@@ -62,8 +62,8 @@ class StoreConfig(ApiModel):
     def overlaps(self, other: "StoreConfig") -> bool:
         """Tell whether an object of one can be an object of the other."""
         if self.s3 and other.s3:
-            same = (self.s3.bucket, self.s3.endpoint) == (other.s3.bucket, other.s3.endpoint)
-            return same and _nested(self.s3.prefix, other.s3.prefix)
+            one, two = ((s3.bucket, (s3.endpoint or "").rstrip("/").lower()) for s3 in (self.s3, other.s3))
+            return one == two and _nested(self.s3.prefix, other.s3.prefix)
         if self.folder and other.folder:
             return _nested(self.folder.path, other.folder.path)
         return False

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
-
-from rehearsal.api.messages import PROGRESS_PREFIX, Progress
 from rehearsal.cluster.logs import Logs
 from rehearsal.cluster.port import Cluster
+from rehearsal.controller.progress_lines import LOG_LINES, last_progress
 from rehearsal.manifests.jobs import LABEL
 from rehearsal.manifests.pod import MAIN
 from rehearsal.pipeline.stage import Kind
@@ -20,8 +18,6 @@ GOES_ON: Mapping[str, str] = {
     Kind.FETCH: "brings the file that it was at anew",
 }
 """What of a stage's work is lost that has no rows in the making."""
-LINES = 50
-"""Of a log's end, among which the worker's last progress line is."""
 
 
 class Interrupted(Exception):
@@ -61,24 +57,10 @@ def not_kept(state: Path, working: Sequence[Working]) -> list[str]:
 def _lost(stage: str, pods: Sequence[Working], logs: Logs) -> str:
     if (kind := pods[0].kind) not in SAMPLED:
         return f"{stage} {GOES_ON.get(kind, 'begins anew')}"
-    last = [progress for pod in pods if (progress := _last_progress(logs, pod.pod))]
+    last = [progress for pod in pods if (progress := last_progress(logs.tail(pod.pod, MAIN, LOG_LINES) or ""))]
     if not last:
         return f"{stage} had begun no row"
     if any(progress.dropped is None for progress in last):
         return f"{stage} was killed before it could say how many rows it had in the making; they are not kept"
     dropped, total = sum(progress.dropped or 0 for progress in last), max(progress.total for progress in last)
     return f"{stage}: {dropped} of {total} rows were in the making and are not kept"
-
-
-class _Line(BaseModel):
-    progress: Progress
-
-
-def _last_progress(logs: Logs, pod: str) -> Progress | None:
-    for line in reversed((logs.tail(pod, MAIN, LINES) or "").splitlines()):
-        if line.startswith(PROGRESS_PREFIX):
-            try:
-                return _Line.model_validate_json(line).progress
-            except ValidationError:
-                return None
-    return None

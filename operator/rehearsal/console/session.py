@@ -17,11 +17,11 @@ from rehearsal.console.interruption import Interrupted, Working, at_work, not_ke
 from rehearsal.console.live import LiveView
 from rehearsal.console.machine import cores, gpus, memory
 from rehearsal.controller.act import act
-from rehearsal.controller.advance import inputs_key
 from rehearsal.controller.observe import REQUEST, observe, read_run
 from rehearsal.controller.plan import decide
 from rehearsal.controller.reconcile import follow
 from rehearsal.controller.renewal import renew
+from rehearsal.controller.world import inputs_key
 
 TICK = 0.5
 T = TypeVar("T")

@@ -1,51 +1,19 @@
-"""Bring a run's stages up to what was observed, and say which are due, which are given up and which are outdated. Pure."""
+"""Bring a run's stages up to what was observed, and say which are due and which Jobs are given up for another run's. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
-from rehearsal.api.platform import Platform
-from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, hold, ledger, share
 from rehearsal.controller.funnel import funnel
 from rehearsal.controller.jobs import JobState, JobView
-from rehearsal.controller.observe import Run
-from rehearsal.controller.why import Why
-from rehearsal.manifests.execution import execution_digest, others, supplies_digest
+from rehearsal.controller.stale import old_values
+from rehearsal.controller.world import PREFLIGHT, World, inputs_key
+from rehearsal.manifests.execution import execution_digest
 from rehearsal.manifests.jobs import Order, job_name
-from rehearsal.pipeline.fingerprint import changed, digest, fingerprints, output_path, parts
+from rehearsal.pipeline.fingerprint import changed, fingerprints, output_path, parts
 from rehearsal.pipeline.sources import external_inputs
 from rehearsal.pipeline.stage import Kind, Stage
 from rehearsal.pipeline.stages import stages_of
-
-PREFLIGHT = Stage(name="preflight", kind=Kind.PREFLIGHT)
-
-
-@dataclass(frozen=True)
-class World:
-    """What every step of a decision looks at. `lost`: the names that the run needs and the platform has no more."""
-
-    run: Run
-    spec: RunSpec
-    platform: Platform
-    jobs: tuple[JobView, ...]
-    rivals: tuple[JobView, ...]
-    now: datetime
-    lingering: Mapping[str, Why | None] = field(default_factory=dict)
-    lost: tuple[hold.Missing, ...] = ()
-    stages: tuple[Stage, ...] = ()
-    known: Mapping[str, str] = field(default_factory=dict)
-
-    def job(self, stage: str, fingerprint: str, attempt: int) -> JobView | None:
-        """The Job of that identity, if it is there."""
-        name = job_name(self.run.name, self.run.uid, stage, fingerprint, attempt)
-        return next((job for job in self.jobs if job.name == name), None)
-
-
-def inputs_key(run: Run) -> str:
-    """Identify the question preflight answers: this generation of the spec, and this request to look again."""
-    return digest([run.generation, run.request])[:16]
 
 
 def preflight(world: World, status: RunStatus) -> tuple[RunStatus, tuple[Order, ...]]:
@@ -82,7 +50,7 @@ def advance(world: World, status: RunStatus) -> tuple[World, RunStatus]:
         entry = _entry(world, status, stage)
         job = world.job(stage.name, world.known[stage.name], entry.attempt)
         entry = attempts.followed(entry, ledger.seen(entry, job), job, world.platform.backoff_limit)
-        if job and not job.stuck and entry.state is State.RUNNING and (words := _old_values(world, job, stage)):
+        if job and not job.stuck and entry.state is State.RUNNING and (words := old_values(world, job, stage)):
             entry = entry.model_copy(update={"message": words})
         if entry.sealed is None:
             rounds = max(rounds, _asked(world, stage))
@@ -210,57 +178,6 @@ def _reads(world: World, stage: Stage) -> tuple[str, ...]:
     """The stages that must be sealed first: what is read, and for select every round so far."""
     later = tuple(other.name for other in world.stages if other.round > 1) if stage.kind is Kind.SELECT else ()
     return (*stage.inputs.values(), *later)
-
-
-def outdated(world: World) -> tuple[JobView, ...]:
-    """Return the live Jobs that ask preflight's question of an earlier generation, or would ask it under old knobs."""
-    key = inputs_key(world.run)
-    asking = [job for job in live(world.jobs) if job.stage == PREFLIGHT.name]
-    return tuple(job for job in asking if job.fingerprint != key or _bent(world, job, PREFLIGHT))
-
-
-def stale(world: World, status: RunStatus) -> tuple[JobView, ...]:
-    """Return Jobs that nobody needs: of another fingerprint, of a stage that is reused meanwhile, waiting under old knobs, hopeless."""
-    wanted = {(stage.name, world.known[stage.name]): stage for stage in world.stages}
-    found = [job for job in world.jobs if job.hopeless and not job.deleting]
-    for job in live(world.jobs):
-        if job.stage == PREFLIGHT.name:
-            continue
-        stage, entry = wanted.get((job.stage, job.fingerprint)), status.stage(job.stage)
-        reused = entry is not None and entry.state is State.REUSED
-        if stage is None or reused or _bent(world, job, stage):
-            found.append(job)
-    return (*found, *outdated(world))
-
-
-def _bent(world: World, job: JobView, stage: Stage) -> bool:
-    """Whether no pod of a Job is at work, and its next one would start with values, the run's or the platform's, that are others by now.
-
-    A Job that waits for its first pod keeps its place in the queue for all the platform's supplies, unless it lacks one.
-    """
-    if job.state is not JobState.WAITING and not job.between:
-        return False
-    resupplied = (job.lacks or job.between) and job.supplies != supplies_digest(world.platform)
-    return resupplied or job.execution != execution_digest(world.spec, stage, world.platform)
-
-
-def _old_values(world: World, job: JobView, stage: Stage) -> str:
-    """What a Job at work was ordered with that is set otherwise by now. It goes on; while its stage is held it would not be made again."""
-    if hold.held(world.lost, (stage,)):
-        return ""
-    fields = (
-        *others(job.execution, execution_digest(world.spec, stage, world.platform)),
-        *others(job.supplies, supplies_digest(world.platform)),
-    )
-    if job.between or not fields:
-        return ""
-    named = ", ".join(fields[:4]) + (f" and {len(fields) - 4} more" if len(fields) > 4 else "")
-    return f"goes on with older values of {named}; to have the new ones now, delete the Job {job.name}: what is committed stays"
-
-
-def live(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
-    """Return the Jobs that may still do something and are not being deleted."""
-    return tuple(job for job in jobs if job.state.live and not job.deleting)
 
 
 def put(status: RunStatus, entry: StageStatus) -> RunStatus:

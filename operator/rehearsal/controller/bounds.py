@@ -1,4 +1,4 @@
-"""A status cut to the bounds of its schema, so that no word of a kubelet or a worker, however long, has a status write refused."""
+"""A status that its schema takes and a terminal can print, whatever words of a kubelet, an engine or a worker are in it."""
 
 from functools import cache
 from typing import TypeVar, get_args
@@ -8,12 +8,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 
+from rehearsal.outside.text import shown
+
 M = TypeVar("M", bound=BaseModel)
-CUT = "…"
 
 
 def bounded(model: M) -> M:
-    """Return the model with every text, map and list cut to its `max_length`: a text's and a map's end, a list's beginning."""
+    """Return the model with every text, map and list cut to its `max_length`: a text's and a map's end, a list's beginning.
+
+    A text that has a bound is made printable, too (`outside.text.shown`).
+    """
     cut = {}
     for name, limit in _limits(type(model)).items():
         before = getattr(model, name)
@@ -46,6 +50,8 @@ def _cut(value: object, limit: int | None) -> object:
         whole = value if limit is None else value[-limit:]
         items = [_cut(item, None) for item in whole]
         return value if len(whole) == len(value) and all(a is b for a, b in zip(items, whole, strict=True)) else items
-    if limit is None or not isinstance(value, str | dict) or len(value) <= limit:
+    if limit is None or not isinstance(value, str | dict):
         return value
-    return value[: limit - 1] + CUT if isinstance(value, str) else dict(list(value.items())[:limit])
+    if isinstance(value, str):
+        return value if len(value) <= limit and value.isprintable() else shown(value, limit)
+    return value if len(value) <= limit else dict(list(value.items())[:limit])

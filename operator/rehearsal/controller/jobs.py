@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
-from rehearsal.api.messages import PROGRESS_PREFIX, ExitCode, Progress, Termination
+from rehearsal.api.messages import Progress, Termination
 from rehearsal.api.status import Disruption
 from rehearsal.cluster.port import Cluster, NotFound, Unavailable
 from rehearsal.cluster.stamps import stamp
@@ -21,20 +21,17 @@ from rehearsal.controller.ends import (
     refusal,
     taken_away,
     word,
-    worn_out,
 )
+from rehearsal.controller.hopeless import hopeless
 from rehearsal.controller.life import lacks, stuck, where, working_since
+from rehearsal.controller.progress_lines import LOG_LINES, last_progress
 from rehearsal.controller.waiting import containers, queue_of, why_waiting, workload_of
 from rehearsal.controller.why import Why
 from rehearsal.manifests.jobs import LABEL
-from rehearsal.manifests.pod import DISRUPTED, ENGINE, MAIN
-from rehearsal.outside.json_text import read_json
+from rehearsal.manifests.pod import DISRUPTED, MAIN
 from rehearsal.pipeline.stage import Kind
 
 ANNOTATIONS = ("fingerprint", "attempt", "execution", "supplies", "devices")
-LOG_LINES = 50
-MOST_STARTS = 3
-"""Deaths of an engine before its first answer after which another start is not waited for: Kubernetes would restart it for ever."""
 
 
 class JobState(StrEnum):
@@ -126,23 +123,23 @@ async def view(cluster: Cluster, job: Mapping[str, Any], now: datetime, figures:
     whole = metadata["labels"].get(f"{LABEL}/kind") == Kind.TRAIN and completions > 1
     state = _state(conditions, pods, completions if whole else 1)
     dead = cause(pods, whole)
-    hopeless = _hopeless(pods, spec) if state.live else None
+    given_up = hopeless(pods, spec) if state.live else None
     evictions = sum(map(evicted, pods))
     workload = await workload_of(cluster, job)
     progress = await _progress(cluster, metadata["namespace"], pods) if figures and state is JobState.RUNNING else None
     return JobView(
         **_identity(job),
-        state=JobState.FAILED if hopeless else state,
+        state=JobState.FAILED if given_up else state,
         queue=queue_of(job, workload),
         lacks=any(map(lacks, pods)),
         gone=not pods,
         between=state is JobState.RUNNING and not _ending(conditions) and _between(pods),
-        hopeless=hopeless is not None,
+        hopeless=given_up is not None,
         whole=whole,
         ended_by=failed.get("reason", ""),
-        why=(hopeless.words if hopeless else "") or ("" if dead else refusal(pods)) or failed.get("message", ""),
+        why=(given_up.words if given_up else "") or ("" if dead else refusal(pods)) or failed.get("message", ""),
         waits=(await why_waiting(cluster, job, pods, workload, now) or taken_away(pods)) if words and state.live else "",
-        exit_code=hopeless.exit_code if hopeless else dead.get("exitCode") if dead else None,
+        exit_code=given_up.exit_code if given_up else dead.get("exitCode") if dead else None,
         termination=_word(pods, state, dead if whole else None),
         progress=progress,
         progress_at=stamp(now) if progress else None,
@@ -224,34 +221,6 @@ def _placed(pods: Sequence[Mapping[str, Any]]) -> str | None:
     return min((pod["status"]["startTime"] for pod in pods if "startTime" in pod["status"]), default=None)
 
 
-class _Hopeless(NamedTuple):
-    """Why a Job is given up that the cluster would go on trying: as it had ended with this code and these words."""
-
-    exit_code: ExitCode
-    words: str
-
-
-def _hopeless(pods: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> _Hopeless | None:
-    if crashes := _crashes(pods):
-        return _Hopeless(ExitCode.DEVICE, f"EngineUnusable: {crashes}")
-    limit = spec.get("backoffLimitPerIndex")
-    if limit is not None and (words := worn_out(pods, limit)):
-        return _Hopeless(ExitCode.KILLED, words)
-    return None
-
-
-def _crashes(pods: Sequence[Mapping[str, Any]]) -> str:
-    """What an engine said last that dies at every start, or nothing. Where the client runs, it is the client's to judge."""
-    for pod in pods:
-        engine = next((c for c in pod["status"].get("initContainerStatuses") or [] if c["name"] == ENGINE), None)
-        if engine and pod["status"].get("phase") == "Pending" and engine.get("restartCount", 0) >= MOST_STARTS:
-            ended = (engine.get("lastState") or {}).get("terminated") or (engine.get("state") or {}).get("terminated") or {}
-            lines = [line for line in str(ended.get("message") or "").splitlines() if line.strip()]
-            last = f": {lines[-1].strip()[:300]}" if lines else ""
-            return f"the engine died {engine['restartCount']} times at start, exit code {ended.get('exitCode')}{last}"
-    return ""
-
-
 def _working(pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The running pods, by index."""
     return sorted((pod for pod in pods if pod["status"].get("phase") == "Running"), key=index_of)
@@ -270,11 +239,4 @@ async def _progress(cluster: Cluster, namespace: str, pods: Sequence[Mapping[str
         tail = await cluster.log_tail(namespace, running[0]["metadata"]["name"], MAIN, LOG_LINES)
     except (NotFound, Unavailable):
         return None  # figures only: the pod ended in between, or its node does not answer
-    for line in reversed(tail.splitlines()):
-        if line.startswith(PROGRESS_PREFIX):
-            try:
-                found: Any = read_json(line.encode(errors="replace"))
-                return Progress.model_validate(found["progress"])
-            except (ValueError, KeyError):
-                return None
-    return None
+    return last_progress(tail)

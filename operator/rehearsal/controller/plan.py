@@ -12,26 +12,15 @@ from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
 from rehearsal.api.status import RunStatus, StageStatus, State
 from rehearsal.controller import attempts, conditions, hold, ledger
-from rehearsal.controller.advance import (
-    PREFLIGHT,
-    World,
-    advance,
-    due,
-    inputs_key,
-    live,
-    outdated,
-    pauses,
-    preflight,
-    put,
-    stale,
-    unrecorded,
-)
+from rehearsal.controller.advance import advance, due, pauses, preflight, put, unrecorded
 from rehearsal.controller.announce import events
 from rehearsal.controller.jobs import JobState, JobView
 from rehearsal.controller.observe import Observation, Run
 from rehearsal.controller.progress import throttled
+from rehearsal.controller.stale import outdated, stale
 from rehearsal.controller.waiting import SETTLES_SECONDS
 from rehearsal.controller.why import Why
+from rehearsal.controller.world import PREFLIGHT, World, inputs_key, live
 from rehearsal.manifests.jobs import Order, build_job
 from rehearsal.manifests.rendezvous import build_service
 from rehearsal.pipeline.external import foreign
@@ -141,8 +130,8 @@ def _plan(world: World, status: RunStatus, orders: tuple[Order, ...], delete: tu
         entry = status.stage(order.stage.name) or StageStatus(name=order.stage.name)
         words = attempts.words(entry, world.platform.backoff_limit)
         status = put(status, entry.model_copy(update={"state": State.WAITING, "job": order.job, "message": words, "blocked": ""}))
-    status = ledger.fold_usage(status, delete, world.now)
     delete = tuple(job for job in delete if not any(name.carried_by(job) for name in world.lost))
+    status = ledger.fold_usage(status, delete, world.now)
     create = tuple(manifest for order in orders for manifest in _children(order, world.platform))
     known = conditions.trouble(world.run.status) if create or delete else None
 

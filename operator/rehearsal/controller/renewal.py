@@ -1,7 +1,7 @@
 """When a command starts on this machine nothing is at work: Jobs of an earlier one that would be ordered otherwise today make room.
 
 They are ordered anew under their fingerprints, with today's values; what they had committed stays. A cluster's Jobs are never at rest
-like that, see `advance`.
+like that, see `stale`.
 """
 
 from datetime import datetime
@@ -12,10 +12,10 @@ from rehearsal.api.run import RunSpec
 from rehearsal.cluster.port import Cluster
 from rehearsal.controller import ledger
 from rehearsal.controller.act import act
-from rehearsal.controller.advance import PREFLIGHT, live
 from rehearsal.controller.jobs import JobView
 from rehearsal.controller.observe import observe
 from rehearsal.controller.plan import Plan
+from rehearsal.controller.world import PREFLIGHT, live
 from rehearsal.manifests.execution import execution_digest, supplies_digest
 from rehearsal.pipeline.stages import stages_of
 

@@ -108,6 +108,9 @@ class Bounded:
             raise OutOfBounds(f"took more than {longest} s") from None
         except (OSError, EOFError):
             raise OutOfBounds(self._fate(seconds)) from None
+        except BaseException:  # as a signal's: the next call would read this one's answer
+            self._end()
+            raise
         if "raised" in answer:
             raise Raised(*answer["raised"])
         return answer["value"]

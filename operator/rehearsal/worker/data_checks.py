@@ -112,7 +112,7 @@ def _file_bytes(context: Context) -> int:
     """Return the size of the run's data files. One that is not there is refused by whoever brings it."""
     total = 0
     for name, uri in external_inputs(context.spec).items():
-        if name in ("domain", "dataset"):
+        if name in ("domain", "dataset", "categories"):
             with suppress(NotFound):
                 total += context.objects.stat(key_of(uri)).size
     return total

@@ -15,7 +15,7 @@ from rehearsal.store.commit import File, Manifest
 from rehearsal.store.objects import NotFound
 from rehearsal.worker.context import Context
 from rehearsal.worker.hub import HubClient, HubFile, Repository
-from rehearsal.worker.model_files import WEIGHTS, check_complete, check_config, is_kept, weight_names
+from rehearsal.worker.model_files import WEIGHTS, check_complete, check_config, check_sizes, is_kept, weight_names
 from rehearsal.worker.pace import Pace
 from rehearsal.worker.suitability import check_model_suits
 from rehearsal.worker.weights import WeightFile
@@ -36,6 +36,7 @@ def fetch_model(context: Context, hub: HubClient) -> Manifest:
     }
     field = model_field(context.spec, roles[0])
     check_complete(kept, uri, field)
+    check_sizes({path: file.size for path, file in kept.items()}, uri, field)
     folder = context.scratch / "beside"
     beside = [hub.download(repository, file, folder) for path, file in kept.items() if not path.endswith(WEIGHTS)]
     weights = _weights(kept, folder, uri, field)

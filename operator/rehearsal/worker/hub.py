@@ -104,7 +104,7 @@ class HubClient:
         """Return a file's first `size` bytes, or all that there are. No digest covers them."""
         url = hf_hub_url(repository.name, file.path, repo_type=repository.kind, revision=repository.commit, endpoint=self._url)
         headers = {**build_hf_headers(token=self._token), "Range": f"bytes=0-{size - 1}"}
-        data = b""
+        data = bytearray()
         with (
             self._errors_told(f"{repository}: {file.path}", repository.name),
             get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS) as answer,
@@ -114,7 +114,7 @@ class HubClient:
                 data += part
                 if len(data) >= size:
                     break
-        return data[:size]
+        return bytes(data[:size])
 
     @contextmanager
     def _errors_told(self, what: str, name: str) -> Iterator[None]:

@@ -36,6 +36,12 @@ def bring_input(context: Context, name: str) -> Path:
     return path
 
 
+def read_input(context: Context, name: str, most: int) -> bytes:
+    """Return the bytes of a data file that is what was pinned: of a longer one `most` and one more, for its reader to refuse."""
+    with bring_input(context, name).open("rb") as file:
+        return file.read(most + 1)
+
+
 def _place(context: Context, name: str) -> Path:
     return context.scratch / "inputs" / name
 

@@ -21,6 +21,10 @@ WEIGHTS = ".safetensors"
 KEPT = (f"*{WEIGHTS}", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
 """The names of files that belong to a model; others are not brought to a pod."""
 NEEDED = ("config.json", "tokenizer.json")
+CONFIGS = ("config.json", ".index.json")
+"""How files end that a stage reads itself; all others are read by the bounded child."""
+MAX_CONFIG_BYTES = 16 * 2**20
+"""Of such a file: the longest index known holds a tenth. As a value it takes some twenty times as much memory."""
 
 Files = Mapping[str, File]
 """By path in the model's folder, sorted."""
@@ -73,6 +77,7 @@ def check_files(objects: Objects, files: Files, uri: str, field: str) -> None:
         if name.endswith(".py"):
             raise unusable(field, f"{uri}/{name}", "a model may not bring code; use a model that its library knows, and remove it")
     check_complete(files, uri, field)
+    check_sizes({name: file.size for name, file in files.items()}, uri, field)
     for name in files:
         if name.endswith("config.json"):
             check_config(objects.get(files[name].key), f"{uri}/{name}", field)
@@ -84,6 +89,13 @@ def check_complete(names: Collection[str], uri: str, field: str) -> None:
     for name in NEEDED:
         if name not in names:
             raise unusable(field, f"{uri}/{name}", "is missing; upload the whole model folder")
+
+
+def check_sizes(sizes: Mapping[str, int], uri: str, field: str) -> None:
+    """Refuse, before it is read, a configuration or an index that is none by its length; `sizes` are bytes by path."""
+    for name, size in sizes.items():
+        if name.endswith(CONFIGS) and size > MAX_CONFIG_BYTES:
+            raise unusable(field, f"{uri}/{name}", f"is longer than {MAX_CONFIG_BYTES // 2**20} MiB; upload the model again")
 
 
 def check_config(data: bytes, file: str, field: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from rehearsal.api.messages import Refused, Termination
+from rehearsal.outside.yaml_text import MAX_BYTES
 from rehearsal.pipeline.external import BASE, field_of, is_model, model_field
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.sources import external_inputs, sources_of
@@ -19,7 +20,7 @@ from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import Objects
 from rehearsal.worker.context import Context
 from rehearsal.worker.data_checks import Facts, check_data, check_files_fit
-from rehearsal.worker.inputs import bring_input, look_at
+from rehearsal.worker.inputs import look_at, read_input
 from rehearsal.worker.model_files import Files, check_files, sealed, stored_weights, uploaded
 from rehearsal.worker.models import bring_beside, model_digest
 from rehearsal.worker.suitability import check_endpoints, check_model_suits
@@ -44,7 +45,7 @@ def run(context: Context) -> Termination:
     outputs = _outputs(context, inputs)
     facts = _check_models(context, outputs)
     if spec.categories:
-        parse(bring_input(context, "categories").read_bytes())
+        parse(read_input(context, "categories", MAX_BYTES))
     found = {name: manifest.digest for name, artifact in outputs.items() if (manifest := artifact.manifest())}
     return Termination(inputs=inputs, sealed=found, facts=facts)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rehearsal.outside.yaml_text import MAX_BYTES
 from rehearsal.pipeline.reconstruction import Round
 from rehearsal.report.categories import Category, parse
 from rehearsal.report.contents import Elicitation, Evaluation, Funnel, Judging, ReportData, StageFigures
@@ -14,7 +15,7 @@ from rehearsal.report.reconstruction import elicitation, judging
 from rehearsal.report.scores import collect, evaluation
 from rehearsal.store.commit import Manifest
 from rehearsal.worker.context import Context, Outcome
-from rehearsal.worker.inputs import bring_input
+from rehearsal.worker.inputs import read_input
 
 
 def run(context: Context) -> Outcome:
@@ -76,7 +77,7 @@ def _elicitation(
 def _categories(context: Context) -> tuple[Category, ...]:
     if "categories" not in context.stage.external:
         return ()
-    return parse(bring_input(context, "categories").read_bytes())
+    return parse(read_input(context, "categories", MAX_BYTES))
 
 
 def _judging(context: Context, seals: dict[str, Manifest]) -> Judging | None:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from rehearsal.api.platform import EndpointConfig
+from rehearsal.api.platform import EndpointConfig, StoreConfig
 
 
 def test_an_endpoint_is_https() -> None:
@@ -19,3 +19,10 @@ def test_an_endpoint_is_https() -> None:
 def test_an_address_holds_neither_another_scheme_nor_credentials(url: str) -> None:
     with pytest.raises(ValidationError):
         EndpointConfig.model_validate({"url": url, "allowHttp": True})
+
+
+@pytest.mark.parametrize("endpoint", ["https://s3.example", "https://s3.example/", "https://S3.example"])
+def test_one_server_is_known_however_its_address_is_written(endpoint: str) -> None:
+    one = StoreConfig.model_validate({"s3": {"bucket": "data", "endpoint": "https://s3.example"}})
+    other = StoreConfig.model_validate({"s3": {"bucket": "data", "prefix": "team-b", "endpoint": endpoint}})
+    assert one.overlaps(other)

@@ -1,4 +1,4 @@
-"""No status is refused for its size."""
+"""No status is refused for its size, and none moves a terminal."""
 
 import pytest
 
@@ -38,6 +38,13 @@ def test_a_text_that_was_cut_says_so() -> None:
     condition = Condition(type="Ready", status="False", reason="A", last_transition_time="", observed_generation=1)
     cut = bounded(a_status(conditions=[condition.model_copy(update={"message": "x" * 2000})]))
     assert cut.conditions[0].message == "x" * 1023 + "…"
+
+
+def test_the_words_of_an_engine_or_a_kubelet_are_printable() -> None:
+    stage = StageStatus(name="elicit", message="EngineUnusable: the engine died 3 times at start: \x1b[2J\x1b]0;pwned\a\u202e")
+    cut = bounded(a_status(stages=[stage]))
+    assert cut.stages[0].message == r"EngineUnusable: the engine died 3 times at start: \x1b[2J\x1b]0;pwned\x07\u202e"
+    assert bounded(cut) == cut
 
 
 def test_of_the_jobs_that_were_counted_the_latest_are_remembered() -> None:

@@ -1,8 +1,10 @@
 """Whatever runs in the child, the caller gets an answer or an error in words."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -97,3 +99,17 @@ def test_a_child_that_was_closed_is_gone_and_the_next_call_starts_another() -> N
         os.kill(int(str(number)), 0)
     assert child.call(["process", None]) != number
     child.close()
+
+
+def test_a_call_that_a_signal_breaks_off_leaves_no_answer_for_the_next_one() -> None:
+    def broken_off(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with Bounded(PROGRAM) as child:
+        assert child.call(["echo", "first"]) == "first"
+        before = signal.signal(signal.SIGALRM, broken_off)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            child.call(["wait", 0.2])
+        signal.signal(signal.SIGALRM, before)
+        assert child.call(["echo", "second"]) == "second"

@@ -164,6 +164,7 @@ def test_a_file_that_is_not_what_the_hub_announced_is_tried_again_and_never_seal
         ("config.json", json.dumps(LLAMA | {"model_type": "mixtral"}).encode(), "model type mixtral is not one of those"),
         ("model-2.safetensors", b"short", "model-2.safetensors is not a safetensors file"),
         ("model-2.safetensors", safetensors({"head": (600, 8)}), "head: transformers has none of that name"),
+        ("config.json", b"{}".ljust(17 * 2**20), "config.json: is longer than 16 MiB"),
     ],
 )
 def test_a_model_that_is_unfit_is_refused_before_its_weights_come(

@@ -15,6 +15,7 @@ from rehearsal.api.run import RunSpec
 from rehearsal.api.task import Task
 from rehearsal.pipeline.fingerprint import fingerprints
 from rehearsal.pipeline.stages import stages_of
+from rehearsal.report.categories import parse
 from rehearsal.store.commit import Artifact
 from rehearsal.store.folder import FolderStore
 from rehearsal.worker import preflight
@@ -195,6 +196,7 @@ UNPREFIXED = {name.removeprefix("model."): shape for name, shape in LLAMA_WEIGHT
         ({"num_hidden_layers": 2}, safetensors(), "model.layers.1.input_layernorm.weight: transformers has one of shape [8]"),
         ({"tie_word_embeddings": True}, safetensors(), "config.json ties lm_head.weight to the embedding, and the files hold one"),
         ({"quantization_config": {"bits": 4}}, safetensors(), "its weights are quantised (quantization_config)"),
+        ({"num_labels": 10**9}, safetensors(), "config.json has a num_labels that is no number up to 10,000"),
         ({}, safetensors(dtype="F8_E4M3"), "its weights are quantised (lm_head.weight)"),
         ({"rope_parameters": {"rope_type": "spiral"}}, safetensors(), "config.json describes no model that can be built"),
         ({"num_attention_heads": 0}, safetensors(), "config.json describes no model that can be built"),
@@ -224,6 +226,28 @@ def test_files_of_weights_that_nothing_loads_neither_count_nor_refuse(look: Call
 
 def test_a_model_whose_checkpoints_do_not_fit_a_pods_scratch_is_refused(look: Callable[..., Any]) -> None:
     assert "The platform's trainScratch is 1" in refusal(look, train_scratch="1")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_configuration_of_a_senseless_length_is_refused_before_it_is_read(
+    look: Callable[..., Any], store: FolderStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store.put(f"base/{name}", b"{}".ljust(17 * 2**20))
+    read: list[str] = []
+    get = FolderStore.get
+    monkeypatch.setattr(FolderStore, "get", lambda self, key: read.append(key) or get(self, key))
+    assert f"spec.baseModel.uri: store://base/{name}: is longer than 16 MiB" in refusal(look)
+    assert f"base/{name}" not in read
+
+
+def test_a_categories_file_of_a_senseless_length_is_refused_and_not_read_to_its_end(
+    look: Callable[..., Any], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("categories.yaml", b"- {name: a, pattern: b}\n" * 40_000)
+    lengths: list[int] = []
+    monkeypatch.setattr(preflight, "parse", lambda data: lengths.append(len(data)) or parse(data))
+    assert "is longer than 256 KiB" in refusal(look, changed(categories={"uri": "store://categories.yaml"}))
+    assert lengths == [256 * 2**10 + 1]
 
 
 def test_wrong_categories_are_refused(look: Callable[..., Any], store: FolderStore) -> None:

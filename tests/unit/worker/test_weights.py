@@ -57,6 +57,14 @@ def test_what_is_no_header_is_refused_by_file(data: bytes) -> None:
         read_weights([a_file(data)])
 
 
+def test_no_header_is_asked_for_that_would_fill_a_pod() -> None:
+    asked: list[int] = []
+    file = WeightFile("model.safetensors", 10**9, lambda count: asked.append(count) or struct.pack("<Q", 90_000_000) + b"{")
+    with pytest.raises(Refused, match=r"model\.safetensors"):
+        read_weights([file])
+    assert asked == [FIRST]
+
+
 def test_a_file_that_was_cut_off_is_refused() -> None:
     data = safetensors()
     with pytest.raises(Refused, match="copy the model again"):

@@ -24,6 +24,8 @@ ACCEPTED = frozenset(
 )
 """`model_type` of config.json."""
 FLOATS = frozenset({"BF16", "F16", "F32"})
+MOST_LABELS = 10_000
+"""transformers makes a text for each of `num_labels`, which no model here has a use for."""
 ATTENTION = "sdpa"
 
 
@@ -52,6 +54,9 @@ def check_configuration(config: Mapping[str, Any], weights: Weights) -> None:
             f"its weights are quantised ({quantised[0] if quantised else 'quantization_config'}), and a full fine-tune needs them "
             "in bfloat16, float16 or float32"
         )
+    labels = config.get("num_labels", 0)
+    if not isinstance(labels, int) or labels > MOST_LABELS:
+        raise _unsupported(f"config.json has a num_labels that is no number up to {MOST_LABELS:,}; remove it")
     if (layers := ModelShape.of(config, parameters(weights)).layers) > len(weights):
         raise _unsupported(f"config.json says {layers:,} layers and the files hold {len(weights):,} tensors")
 
