@@ -88,14 +88,17 @@ def configs(types: list[str]) -> dict[str, PreTrainedConfig]:
 def look(folder: Path, config: PreTrainedConfig, rows_folder: Path, gradient: bool) -> Finding:
     """Save an untrained model, load it as a rank does, and compare."""
     from rehearsal.worker.training import engine  # noqa: PLC0415 - DeepSpeed settles on a device when it is imported
-    from rehearsal.worker.training.architecture import check_trainable  # noqa: PLC0415
+    from rehearsal.worker.training.architecture import check_configuration  # noqa: PLC0415
     from rehearsal.worker.training.attention import separation  # noqa: PLC0415
+    from rehearsal.worker.training.build import check_names, without_weights  # noqa: PLC0415
     from rehearsal.worker.training.rows import Rows  # noqa: PLC0415
     from rehearsal.worker.weights import weights_of  # noqa: PLC0415
 
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    check_trainable(folder, json.loads((folder / "config.json").read_text()), weights_of(folder))
+    weights = weights_of(folder)
+    check_configuration(json.loads((folder / "config.json").read_text()), weights)
+    check_names(without_weights(folder, buffers=False), {name: weight.shape for name, weight in weights.items()})
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="sdpa")
     rank = engine.start(alone.settings(folder, 3), 1, CPU)
     rows, mixed = Rows(rows_folder), range(len(LENGTHS))

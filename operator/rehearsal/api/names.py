@@ -31,4 +31,4 @@ ModelUri = Annotated[str, StringConstraints(pattern=f"^({_STORE_PATH}|{_HUB_COMM
 Commit = Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$", max_length=40)]
 Language = Annotated[str, StringConstraints(pattern="^[a-z]{2,3}$", max_length=3)]
 ModelName = Annotated[str, StringConstraints(pattern=f"^{_PRINTABLE}+$", max_length=253)]
-Salt = Annotated[str, StringConstraints(pattern=f"^{_PRINTABLE}*$", max_length=32)]
+Salt = Annotated[str, StringConstraints(max_length=32)]

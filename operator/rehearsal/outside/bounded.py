@@ -1,7 +1,8 @@
 """A bounded way to run what cannot be bounded otherwise: a child process with limits of memory and time.
 
 The child is a fresh interpreter, so threads and locks of this process do not matter. It lives on between calls, so that
-thousands of them are cheap: one costs about 0.1 ms and its JSON. It has no credentials in its environment, and writes no file.
+thousands of them are cheap: one costs about 0.1 ms and its JSON. It has no credentials in its environment, and writes no
+file once its program is prepared.
 Not covered: it is no sandbox against code that runs in it.
 """
 
@@ -16,6 +17,7 @@ import time
 import weakref
 from contextlib import suppress
 from types import TracebackType
+from typing import Literal
 
 from rehearsal.outside.child import HEADER, OUT_OF_MEMORY, START_SECONDS
 
@@ -26,6 +28,9 @@ PATIENCE, GRACE_SECONDS = 10, 60
 """A call may last so many times its limit of processor time on the clock, and a minute more: a machine may be busy."""
 LAST_SECONDS = 5
 """How long a child that has closed its end may take to be gone, so that its exit code can be told."""
+
+Limit = Literal["AS", "DATA"]
+"""Of what memory is limited: RLIMIT_AS or RLIMIT_DATA."""
 
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME")
 # One thread, one arena: each would ask for address space of its own, which is what is limited.
@@ -48,13 +53,16 @@ class Bounded:
     """Calls of one program in a child process. Safe to share between threads: calls wait for each other.
 
     `program` is a module with `prepare(setup)`, which returns a function of one argument. What goes in and out is JSON.
-    `seconds` are of processor time, a call; `memory` is of address space, in bytes. After a breach the next call starts a
+    `seconds` are of processor time, a call; `memory` is in bytes: of address
+    space, or of data alone (`limit`) for a program whose libraries map far more than they use. After a breach the next call starts a
     new child, which prepares anew.
     """
 
-    def __init__(self, program: str, setup: object = None, *, seconds: int = SECONDS, memory: int = MEMORY) -> None:
+    def __init__(
+        self, program: str, setup: object = None, *, seconds: int = SECONDS, memory: int = MEMORY, limit: Limit = "AS"
+    ) -> None:
         self._program, self._setup = program, setup
-        self._seconds, self._memory = seconds, memory
+        self._seconds, self._memory, self._limit = seconds, memory, limit
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -83,7 +91,7 @@ class Bounded:
         # The child finds modules where this process does; an empty entry would be its working directory.
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self._child = subprocess.Popen(
-            [*command, self._program, str(self._memory), str(self._seconds)],
+            [*command, self._program, str(self._memory), str(self._seconds), self._limit],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

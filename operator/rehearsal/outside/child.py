@@ -1,4 +1,4 @@
-"""The process at the other end of `Bounded`: `python -m rehearsal.outside.child <program> <memory> <seconds>`.
+"""The process at the other end of `Bounded`: `python -m rehearsal.outside.child <program> <memory> <seconds> <AS|DATA>`.
 
 Frames of JSON come on standard input and go out on standard output. Whatever a program raises is an answer.
 """
@@ -20,16 +20,18 @@ OUT_OF_MEMORY = 78
 """The exit code of a child in which Python ran out of memory. Native code that does is ended by a signal."""
 START_SECONDS = 120
 """Processor time to import and prepare a program."""
+PREPARING_BYTES = 2**16
+"""Of a file, while a program is prepared: some libraries try out where they could write. After that none is written."""
 MAX_WORDS = 2000
 
 
 def main() -> None:
     """Prepare the program, then answer one call after the other until standard input ends."""
-    program, memory, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    program, memory, seconds, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    limits = {getattr(resource, f"RLIMIT_{limit}"): memory, resource.RLIMIT_FSIZE: PREPARING_BYTES, resource.RLIMIT_CORE: 0}
     for kind, most in limits.items():
         resource.setrlimit(kind, (most, most))
     run: Callable[[object], object] | None = None
@@ -39,6 +41,7 @@ def main() -> None:
             argument = json.loads(request)
             if run is None:
                 run = importlib.import_module(program).prepare(argument)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
                 answer = _framed({"value": None})
             else:
                 answer = _framed({"value": run(argument)})

@@ -16,6 +16,7 @@ from rehearsal.worker.context import Context
 from rehearsal.worker.data_checks import Facts, check_data
 from rehearsal.worker.model_files import read_config
 from rehearsal.worker.room import check_room
+from rehearsal.worker.training.architecture import check_trainable
 from rehearsal.worker.training.disk import check_scratch
 from rehearsal.worker.training.memory import Machine, decide
 from rehearsal.worker.training.shape import ModelShape
@@ -66,8 +67,6 @@ def _check_ratings(spec: RunSpec, name: str, model: ChatModel) -> None:
 
 def _check_training(context: Context, folder: Path, files: Iterable[WeightFile]) -> None:
     """Refuse a model that cannot be trained or exported again, and a fine-tune that cannot fit memory or disk."""
-    from rehearsal.worker.training.architecture import check_trainable  # noqa: PLC0415 - torch and transformers take seconds
-
     training, weights = context.spec.training, read_weights(files)
     config = read_config(folder, "spec.baseModel")
     check_trainable(folder, config, weights)

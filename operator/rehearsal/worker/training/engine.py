@@ -11,8 +11,8 @@ from deepspeed.ops.adam import DeepSpeedCPUAdam
 from transformers import AutoModelForCausalLM
 from transformers.integrations import HfDeepSpeedConfig
 
-from rehearsal.worker.training.architecture import ATTENTION, check_names, without_weights
 from rehearsal.worker.training.buffers import restore
+from rehearsal.worker.training.build import ATTENTION, check_names, without_weights
 from rehearsal.worker.training.moments import BUCKET, LIVE_PARAMETERS, SUB_GROUP
 from rehearsal.worker.training.settings import Settings
 from rehearsal.worker.weights import weights_of
@@ -48,7 +48,7 @@ def start(settings: Settings, ranks: int, device: torch.device) -> deepspeed.Dee
         settings.model, dtype=torch.bfloat16, attn_implementation=ATTENTION, local_files_only=True, trust_remote_code=False
     )
     del partitioned
-    check_names(model, weights_of(Path(settings.model)))
+    check_names(model, {name: weight.shape for name, weight in weights_of(Path(settings.model)).items()})
     model.config.use_cache = False
     model.train()
     if settings.gradient_checkpointing:
