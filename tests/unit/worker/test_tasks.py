@@ -101,6 +101,7 @@ def test_keys_that_could_run_or_bring_code_are_refused_by_line(refusal: Refusal,
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
+        ("test: capitals.jsonl", "test: other/capitals.jsonl", "must name a .jsonl or .json file beside the task file"),
         ("metric: exact_match", "metric: evil.py", "line 11: `metric_list[0].metric` must be 'exact_match', "),
         ("metric: exact_match", "metric: f1", "line 11: `metric_list[0].metric` must be"),
         ("metric: exact_match", "metric: acc", "output_type generate_until is scored by exact_match"),
