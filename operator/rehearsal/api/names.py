@@ -12,6 +12,7 @@ _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _STORE_PATH = r"store://[^\p{Z}\p{Cc}\p{Cf}\\]+"
 _PRINTABLE = r"[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
+PRINTABLE = f"^{_PRINTABLE}+$"
 _HUB_COMMIT = "hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{40}"
 _EARLIER_RUN = "run://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
@@ -30,5 +31,5 @@ StoreUri = Annotated[str, StringConstraints(pattern=f"^{_STORE_PATH}$", max_leng
 ModelUri = Annotated[str, StringConstraints(pattern=f"^({_STORE_PATH}|{_HUB_COMMIT}|{_EARLIER_RUN})$", max_length=512)]
 Commit = Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$", max_length=40)]
 Language = Annotated[str, StringConstraints(pattern="^[a-z]{2,3}$", max_length=3)]
-ModelName = Annotated[str, StringConstraints(pattern=f"^{_PRINTABLE}+$", max_length=253)]
+ModelName = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=253)]
 Salt = Annotated[str, StringConstraints(max_length=32)]

@@ -4,12 +4,14 @@ Whatever differs between a cluster and one machine is a value here, never an `if
 """
 
 from itertools import combinations
+from posixpath import normpath
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from rehearsal.api.model import ApiModel
-from rehearsal.api.names import Label
+from rehearsal.api.names import PRINTABLE, Label
 from rehearsal.api.quantity import Quantity
 from rehearsal.api.serving import Toleration
 
@@ -23,7 +25,7 @@ CPU_MEMORY = "2Gi"
 class FolderStore(ApiModel):
     """A folder on this machine, or on a shared file system."""
 
-    path: str = Field(min_length=1, description="Absolute, or relative to the platform file.")
+    path: str = Field(min_length=1, pattern=PRINTABLE, description="Absolute, or relative to the platform file.")
 
 
 class S3Store(ApiModel):
@@ -62,16 +64,22 @@ class StoreConfig(ApiModel):
     def overlaps(self, other: "StoreConfig") -> bool:
         """Tell whether an object of one can be an object of the other."""
         if self.s3 and other.s3:
-            one, two = ((s3.bucket, (s3.endpoint or "").rstrip("/").lower()) for s3 in (self.s3, other.s3))
-            return one == two and _nested(self.s3.prefix, other.s3.prefix)
+            same = (self.s3.bucket, _server(self.s3.endpoint)) == (other.s3.bucket, _server(other.s3.endpoint))
+            return same and _nested(self.s3.prefix, other.s3.prefix)
         if self.folder and other.folder:
             return _nested(self.folder.path, other.folder.path)
         return False
 
 
+def _server(endpoint: str | None) -> str | None:
+    """Return the host of an endpoint, however its address is spelled; None is Amazon. Two ports of a host may be one server."""
+    host = (urlsplit(endpoint).hostname or "").rstrip(".") if endpoint else None
+    return None if host is None or host.endswith(".amazonaws.com") else host
+
+
 def _nested(one: str, other: str) -> bool:
-    """Tell whether one of two paths is the other, or lies below it."""
-    parts = [[part for part in path.split("/") if part not in ("", ".")] for path in (one, other)]
+    """Tell whether one of two paths is the other, or lies below it. Letters of either case are the same: to some disks they are."""
+    parts = [list(filter(None, normpath(f"/{path}").casefold().split("/"))) for path in (one, other)]
     shorter = min(map(len, parts))
     return parts[0][:shorter] == parts[1][:shorter]
 

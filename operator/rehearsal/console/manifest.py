@@ -1,6 +1,6 @@
 """Reading a manifest and a platform file: every problem is told with file, line and field, before anything starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from rehearsal.outside.yaml_text import Document, read_document
 API_VERSION, KIND = "rehearsal.dev/v1alpha1", "ReconstructionRun"
 TOP = ("apiVersion", "kind", "metadata", "spec")
 METADATA = ("name", "namespace", "labels", "annotations")
+MOST_TOLD = 50
+"""Problems of one file: more than these is a file of another kind."""
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], RunSpec]:
@@ -28,7 +30,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], RunSpec]:
     if not found:
         spec, found = problems(manifest["spec"])
     if found or spec is None:
-        raise Refused("\n".join(f"{path}:{document.line(field)}: {field}: {text}" for field, text in found), "BadManifest")
+        raise Refused(_told(path, document, found), "BadManifest")
     manifest["metadata"].setdefault("namespace", "default")
     return manifest, spec
 
@@ -61,11 +63,7 @@ def read_platform(path: Path, defaults: dict[str, Any]) -> Platform:
     try:
         platform = Platform.model_validate(_merge(defaults, values))
     except ValidationError as error:
-        text = "\n".join(
-            f"{path}:{document.line(field.removeprefix('platform.'))}: {field}: {text}"
-            for field, text in explain(error, "platform")
-        )
-        raise Refused(text, "BadPlatform") from None
+        raise Refused(_told(path, document, list(explain(error, "platform")), "platform."), "BadPlatform") from None
     if remote := [name for name, store in platform.stores.items() if store.s3]:
         field = f"stores.{remote[0]}.s3"
         raise Refused(
@@ -101,9 +99,16 @@ def _load(path: Path) -> tuple[dict[str, Any], Document]:
     return document.value, document
 
 
+def _told(path: Path, document: Document, found: Sequence[tuple[str, str]], prefix: str = "") -> str:
+    """Return the first problems with their lines, one a line, and how many more there are."""
+    lines = [f"{path}:{document.line(field.removeprefix(prefix))}: {field}: {text}" for field, text in found[:MOST_TOLD]]
+    more = len(found) - len(lines)
+    return "\n".join([*lines, f"… and {more:,} more"] if more else lines)
+
+
 def _envelope(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong around the spec."""
-    for name in manifest.keys() - set(TOP):
+    for name in sorted(manifest.keys() - set(TOP)):
         yield str(name), "there is no such field"
     if manifest.get("apiVersion") != API_VERSION:
         yield "apiVersion", f"must be {API_VERSION}"
@@ -116,7 +121,7 @@ def _envelope(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name in ("labels", "annotations"):
             if not _is_map_of_strings(metadata.get(name, {})):
                 yield f"metadata.{name}", "must be a mapping of strings to strings"
-        for name in metadata.keys() - set(METADATA):
+        for name in sorted(metadata.keys() - set(METADATA)):
             yield f"metadata.{name}", "there is no such field"
         if not _is_name(metadata.get("namespace", "default"), 63):
             yield "metadata.namespace", "must be lower-case letters, digits and dashes, at most 63"

@@ -6,7 +6,7 @@ where the generation prompt ends: what is trained is what is generated.
 Not covered: a template that ends turns with a control token but opens them with plain text: content may spell the opening.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -14,6 +14,9 @@ from itertools import pairwise
 from rehearsal.prompts.chat import ChatTokenizer
 from rehearsal.prompts.layout import Layout, Slot, layout_of
 from rehearsal.prompts.template import ChatTemplate, Message, UnencodableError, UnfitTemplateError
+
+MAX_OPENINGS = 100
+"""Different texts before the answers of one conversation, as where a template numbers them: each costs a rendering."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,21 @@ def encode_continuation(tokenizer: ChatTokenizer, text: str) -> list[int]:
     return turns.ids[start:end]
 
 
-def encode_turns(tokenizer: ChatTokenizer, messages: Sequence[Message], add_generation_prompt: bool) -> Turns:
-    """Encode as `encode_conversation` does, and tell where each assistant turn begins."""
+def encode_turns(
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    add_generation_prompt: bool,
+    check: Callable[[Sequence[str], Layout], None] | None = None,
+) -> Turns:
+    """Encode as `encode_conversation` does, and tell where each assistant turn begins.
+
+    `check` may refuse the roles and their layout: what cannot be used need not be encoded.
+    """
     messages = _with_system_placed(tokenizer.template, messages)
     roles = tuple(message.role for message in messages)
     layout = layout_of(tokenizer.template, roles, add_generation_prompt)
+    if check:
+        check(roles, layout)
     contents = [message.content for message in messages]
     for content in contents:
         _refuse_markup(tokenizer, content)
@@ -132,6 +145,8 @@ def _parts(tokenizer: ChatTokenizer, layout: Layout, roles: tuple[str, ...], con
     for literal, slot in zip(layout.literals[:-1], layout.slots, strict=True):
         if roles[slot.message] == "assistant":
             if literal not in cuts:
+                if len(cuts) == MAX_OPENINGS:
+                    raise UnfitTemplateError(f"the chat template opens more than {MAX_OPENINGS} answers in ways of their own")
                 cuts[literal] = _prompt_length(tokenizer.template, roles, slot, literal)
             yield from split(literal[: cuts[literal]])
             yield _Cut(slot.message)

@@ -143,3 +143,18 @@ def test_a_wrong_platform_field_is_named(tmp_path: Path) -> None:
     path.write_text("stores:\n  default: {folder: {path: a}}\nengines: {}\n")
     with pytest.raises(Refused, match=r"platform\.engines: there is no such field"):
         read_platform(path, defaults())
+
+
+def test_a_file_with_thousands_of_problems_tells_the_first_and_how_many_there_are(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        read_manifest(written(tmp_path, GOOD + "".join(f"  wrong{number}: 1\n" for number in range(9000))))
+    lines = str(refused.value).splitlines()
+    assert lines[0].endswith("run.yaml:10: spec.wrong0: there is no such field")
+    assert lines[50:] == ["… and 8,950 more"]
+
+
+def test_a_folder_whose_path_no_system_takes_is_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text('stores:\n  default: {folder: {path: "a\\0b"}}\n')
+    with pytest.raises(Refused, match=r"platform\.yaml:2: platform\.stores\.default\.folder\.path: string should match"):
+        read_platform(path, defaults())

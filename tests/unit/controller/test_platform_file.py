@@ -72,7 +72,11 @@ def test_a_store_is_its_one_namespaces_or_theirs_whom_it_names(tmp_path: Path) -
         ("{s3: {bucket: runs}", "{s3: {bucket: runs}"),
         ("{s3: {bucket: runs}", "{s3: {bucket: runs, prefix: team-b}"),
         ("{s3: {bucket: runs, prefix: /teams/b}", "{s3: {bucket: runs, prefix: teams/b/deeper/}"),
+        ("{s3: {bucket: runs, endpoint: 'https://s3'}", "{s3: {bucket: runs, endpoint: 'http://S3.:9000/'}"),
+        ("{s3: {bucket: runs}", "{s3: {bucket: runs, endpoint: 'https://s3.eu-west-1.amazonaws.com'}"),
+        ("{s3: {bucket: runs, prefix: a/../b}", "{s3: {bucket: runs, prefix: b}"),
         ("{folder: {path: /stores}", "{folder: {path: /stores//b}"),
+        ("{folder: {path: /other/../stores}", "{folder: {path: /Stores/b}"),
     ],
 )
 def test_stores_of_different_tenants_do_not_lie_in_one_another(tmp_path: Path, one: str, other: str) -> None:

@@ -1,5 +1,6 @@
 """Hostile model files: whatever they compute, the stage gets an error in words, and a long conversation costs what it is long."""
 
+import dataclasses
 import json
 import time
 
@@ -10,7 +11,7 @@ from rehearsal.api.messages import Refused
 from rehearsal.prompts.masks import tokenise_sample
 from rehearsal.prompts.model import ChatModel
 from rehearsal.prompts.template import ChatTemplate, Message, UnencodableError, UnfitTemplateError
-from tests.unit.prompts.model_families import LLAMA3, llama3
+from tests.unit.prompts.model_families import INST, LLAMA3, llama3, mistral_in_text
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 DOUBLING = "{% set ns=namespace(s='aaaaaaaaaa') %}{% for i in range(40) %}{% set ns.s=ns.s~ns.s %}{% endfor %}"
@@ -132,3 +133,24 @@ def test_the_cost_of_a_conversation_grows_with_its_length_and_no_faster(tokenize
         return min(taken)
 
     assert seconds(2000) < 30 * seconds(200)  # the square would be 100
+
+
+def test_turns_without_an_end_are_refused_before_they_are_encoded_as_one_text(tmp_path):
+    endless = INST.replace("OPEN_END", "' [/INST]'").replace(" + eos_token", "")
+    tokenizer = dataclasses.replace(mistral_in_text(), template=endless).load(tmp_path)
+    talk = [Message("user", "hello " * 20), Message("assistant", "hello " * 20)] * 500
+    started = time.process_time()
+    with pytest.raises(UnencodableError, match="no end-of-turn token"):
+        tokenise_sample(tokenizer, talk)
+    assert time.process_time() - started < 1
+
+
+def test_a_template_that_numbers_many_turns_is_refused_for_them(tmp_path):
+    numbered = dataclasses.replace(llama3(), template=LLAMA3.replace("{{ m.role }}", "{{ m.role ~ loop.index }}"))
+    tokenizer = numbered.load(tmp_path)
+    talk = [Message("user", "ok"), Message("assistant", "ok")]
+    assert len(tokenise_sample(tokenizer, talk * 10).spans) == 10
+    started = time.process_time()
+    with pytest.raises(UnencodableError, match="opens more than 100 answers in ways of their own"):
+        tokenise_sample(tokenizer, talk * 1500)
+    assert time.process_time() - started < 3

@@ -101,6 +101,7 @@ def test_keys_that_could_run_or_bring_code_are_refused_by_line(refusal: Refusal,
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
+        ("test: capitals.jsonl", "test: other/capitals.jsonl", "must name a .jsonl or .json file beside the task file"),
         ("metric: exact_match", "metric: evil.py", "line 11: `metric_list[0].metric` must be 'exact_match', "),
         ("metric: exact_match", "metric: f1", "line 11: `metric_list[0].metric` must be"),
         ("metric: exact_match", "metric: acc", "output_type generate_until is scored by exact_match"),
@@ -326,3 +327,13 @@ def test_what_is_neither_right_nor_wrong_is_refused(value: object) -> None:
 def test_a_metric_that_is_no_questions_is_refused() -> None:
     with pytest.raises(Refused, match="bleu of question 0 is neither right nor wrong"):
         results(EvaluationTask(name="general", uri=URI, role="General"), "bleu", [{"doc_id": 0, "acc": 1.0}])
+
+
+@pytest.mark.parametrize(
+    "template", ["{% include question %}", "{{ {}[question] }}", "{{ 'a'|regex_replace('(?P<' ~ question, '') }}"]
+)
+def test_what_a_template_raises_on_a_row_does_not_quote_the_row(objects: Objects, refusal: Refusal, template: str) -> None:
+    objects.put("eval/capitals.jsonl", b'{"question": "it\'s hunter2>", "answer": "a"}\n')
+    told = refusal(TASK.replace("'{{question}}'", json.dumps(template)))
+    assert "`doc_to_text` cannot be computed" in told
+    assert "hunter2" not in told

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
 from rehearsal.worker.tasks.rows import Fields
 from rehearsal.worker.tasks.schema import FewShot, TaskConfig
@@ -16,7 +16,7 @@ from rehearsal.worker.tasks.templates import Rules, environment
 
 MAX_CHARACTERS = 4 * 2**20
 """Of one rendered text: more than any model reads."""
-_QUOTED = re.compile(r"'(?!end of [a-z ]+'|\W{1,3}')[^']*'")
+_QUOTED = re.compile(r"'(?!end of [a-z ]+'|\W{1,3}')[^']*'|\"[^\"]*\"")
 _UNKNOWN = re.compile(r"'\w{1,40}' is undefined")
 Made = TypeVar("Made")
 Problem = dict[str, str]
@@ -215,7 +215,8 @@ def _words(error: Exception) -> str:
     """Return an error's words without what they quote of a row or file, but for marks and for names that are not there."""
     where = f"line {error.lineno}: " if isinstance(error, TemplateSyntaxError) else ""
     name = "" if isinstance(error, re.error) else type(error).__name__
-    words = " ".join(str(error).split()) if isinstance(error, TemplateError | re.error) else ""
+    told = isinstance(error, TemplateError | re.error) and not isinstance(error, TemplateNotFound)  # its words are a row's
+    words = " ".join(str(error).split()) if told else ""
     if not _UNKNOWN.fullmatch(words):
         words = _QUOTED.sub("…", words)
     return f"{where}{name}{name and words and ': '}{words[:200]}"

@@ -9,8 +9,8 @@ from rehearsal.outside.json_text import read_json
 from rehearsal.outside.unreadable import Unreadable
 
 MAX_LINE_BYTES = 8 * 2**20
-MAX_LIST_BYTES = 64 * 2**20
-"""A list is read as one piece; longer ones are written line by line."""
+MAX_LIST_BYTES = 16 * 2**20
+"""A list is read as one piece, which may take thirty times its size; longer ones are written line by line."""
 
 Fields = Mapping[str, object]
 
