@@ -52,7 +52,7 @@ class Missing:
         return self.name == (job.store if self.kind == "store" else job.endpoint)
 
     def asked_by(self, entry: StageStatus) -> bool:
-        """Return whether a stage was recorded that asks the endpoint of this name: no spec is carried out that the platform lacks one of."""
+        """Return whether a stage was recorded that asks the endpoint of this name: it was there then."""
         return self.kind == "endpoint" and entry.parts.get(ENDPOINT_PART) == part_of(self.name)
 
 
