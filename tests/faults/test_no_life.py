@@ -218,3 +218,21 @@ async def test_a_pod_that_lacks_its_image_is_stalled_after_some_minutes_and_goes
     world.cluster.node.lacks = lambda _: ""
     await world.finish()
     assert outcome(world).seals == outcome(moments[-1]).seals
+
+
+@pytest.mark.fault(68)
+async def test_a_run_whose_pod_is_stuck_with_work_committed_takes_the_seal_that_another_run_has_made_meanwhile():
+    world = World()
+    for name in (NAME, OTHER):
+        await world.submit(name)
+    await until(world, State.RUNNING, "elicit")
+    evict(world, "elicit")
+    world.store.work["elicit", world.status().stage("elicit").fingerprint, 0] = 1  # committed before the node died
+    await pass_by(world, 7, NAME, OTHER)
+    assert (stalled(world)[0], world.status().stage("elicit").done > 0) == ("PodStuck", True)
+    await pass_by(world, 10, NAME, OTHER)
+    assert world.status(OTHER).stage("elicit").sealed
+    assert (world.status().stage("elicit").state, stalled(world)) == (State.REUSED, ("", ""))
+    await world.finish(NAME, OTHER)
+    assert world.is_true("Complete")
+    assert set(world.store.work.values()) == {1}

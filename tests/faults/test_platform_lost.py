@@ -148,3 +148,27 @@ async def test_an_endpoint_that_is_gone_holds_the_stages_that_ask_it_and_no_othe
     world.platform = a_forgetful_platform(stores={"default": {"folder": {"path": "/store"}}})
     await world.look()
     assert world.is_true("Complete")
+
+
+@pytest.mark.fault(74)
+@pytest.mark.parametrize("left", [{}, {"stores": {"default": {"folder": {"path": "/store"}}}}], ids=["nothing", "its store"])
+async def test_a_run_that_is_edited_while_its_endpoint_is_gone_keeps_its_jobs_though_none_of_them_asks_it(left):
+    world = World(a_forgetful_platform(stores={"default": {"folder": {"path": "/store"}}}, endpoints=ENDPOINT))
+    had = world.platform
+    members = [{"name": "base", "base": True}, {"name": "gpt", "endpoint": {"name": "openai", "model": "gpt-4o"}}]
+    judging = {"judges": ["base"], "minJudges": 1}
+    await world.submit(rehearsal={"reconstructed": {"count": 100, "committee": {"members": members}, "judging": judging}})
+    world.store.slow.add("elicit")
+    while not world.jobs(stage="elicit"):
+        await world.tick()
+    world.platform = a_forgetful_platform(**left)
+    await ticks(world, 3)
+    world.cluster.edit(NAMESPACE, NAME, retry="again")
+    await ticks(world, 6)
+    assert not deleted(world)
+    assert stalled(world)[0] == ("EndpointGone" if left else "StoreGone")
+    world.platform = had
+    world.store.slow.clear()
+    await world.finish()
+    assert world.is_true("Complete")
+    assert len(world.jobs(stage="elicit")) == 1

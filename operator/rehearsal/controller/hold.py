@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 from rehearsal.api.platform import Platform
 from rehearsal.api.run import RunSpec
+from rehearsal.api.status import StageStatus
 from rehearsal.controller.jobs import JobView
 from rehearsal.controller.observe import Run
+from rehearsal.pipeline.fingerprint import part_of
 from rehearsal.pipeline.stage import Stage
+
+ENDPOINT_PART = "spec.member.endpoint.name"
+"""The part of a stage's fingerprint that names the endpoint it asks."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Missing:
         """Return whether a Job was made when the platform had it."""
         return self.name == (job.store if self.kind == "store" else job.endpoint)
 
+    def asked_by(self, entry: StageStatus) -> bool:
+        """Return whether a stage was recorded that asks the endpoint of this name: it was there then."""
+        return self.kind == "endpoint" and entry.parts.get(ENDPOINT_PART) == part_of(self.name)
+
 
 def missing(spec: RunSpec, platform: Platform) -> Iterator[Missing]:
     """Yield what the spec names and the platform does not have."""
@@ -58,10 +67,13 @@ def missing(spec: RunSpec, platform: Platform) -> Iterator[Missing]:
 
 
 def had(name: Missing, run: Run, jobs: Iterable[JobView]) -> bool:
-    """Return whether the platform is known to have had a name: the present spec was at work already, or a Job carries the name."""
+    """Return whether the platform is known to have had a name.
+
+    The present spec was at work already, a Job carries the name, or a stage was recorded that asks it, be it of an earlier generation.
+    """
     refused = (stalled := run.status.condition("Stalled")) is not None and stalled.reason == "Refused"
     at_work = run.status.observed_generation == run.generation and bool(run.status.stages) and not refused
-    return at_work or any(map(name.carried_by, jobs))
+    return at_work or any(map(name.carried_by, jobs)) or any(map(name.asked_by, run.status.stages))
 
 
 def held(lost: Iterable[Missing], stages: Iterable[Stage]) -> Missing | None:

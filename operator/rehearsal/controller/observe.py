@@ -63,7 +63,9 @@ async def observe(cluster: Cluster, namespace: str, name: str, now: datetime, fi
     figures = _figures_due(run.status, now, figures_every)
     jobs = await cluster.list("Job", namespace, {f"{LABEL}/run-uid": run.uid})
     views = [_judged(await view(cluster, job, now, figures), run, now) for job in jobs if is_ours(job)]
-    return Observation(run, tuple(views), await _rivals(cluster, run, now), await _lingering(cluster, run, now))
+    stuck_stages = frozenset(job.stage for job in views if job.stuck)
+    rivals = await _rivals(cluster, run, stuck_stages, now)
+    return Observation(run, tuple(views), rivals, await _lingering(cluster, run, now))
 
 
 def read_run(resource: Mapping[str, Any]) -> Run:
@@ -87,14 +89,14 @@ def read_run(resource: Mapping[str, Any]) -> Run:
     )
 
 
-async def _rivals(cluster: Cluster, run: Run, now: datetime) -> tuple[JobView, ...]:
-    """Jobs of other runs in this namespace that compute a stage which this run waits for or is about to start."""
+async def _rivals(cluster: Cluster, run: Run, stuck_stages: frozenset[str], now: datetime) -> tuple[JobView, ...]:
+    """Jobs of other runs in this namespace that compute a stage which this run waits for, is about to start, or is stuck in."""
     if run.deleting or not isinstance(run.spec, Mapping) or run.spec.get("suspend"):
         return ()
     store = str(run.spec.get("store", "default"))
     found: list[JobView] = []
     for stage in run.status.stages:
-        if not _may_start(stage, run.status):
+        if not _may_be_anothers(stage, run.status, stuck=stage.name in stuck_stages):
             continue
         labels = {f"{LABEL}/fingerprint": fingerprint_label(str(stage.fingerprint)), f"{LABEL}/store": store}
         same = await cluster.list("Job", run.namespace, labels)
@@ -130,11 +132,13 @@ async def _lingering(cluster: Cluster, run: Run, now: datetime) -> Mapping[str, 
     return {name: stuck(its_pods, now) for name, its_pods in jobs.items()}
 
 
-def _may_start(stage: StageStatus, status: RunStatus) -> bool:
-    """Whether a stage has no seal and no Job that has committed anything, and everything it reads is sealed, or may be by this look."""
+def _may_be_anothers(stage: StageStatus, status: RunStatus, *, stuck: bool) -> bool:
+    """Whether a stage has no seal and no Job that goes on with what it has committed, and all it reads is sealed, or may be by now."""
     if stage.name == Kind.PREFLIGHT:  # asked by each run for itself, and labelled alike in all of them
         return False
-    if stage.sealed or stage.fingerprint is None or not (stage.state is State.PENDING or stage.moving) or stage.done:
+    if stage.sealed or stage.fingerprint is None or not (stage.state is State.PENDING or stage.moving):
+        return False
+    if stage.done and not stuck:
         return False
     reads = [part.removeprefix(READ) for part in stage.parts if part.startswith(READ)]
     return all((read := status.stage(name)) and (read.sealed or read.moving) for name in reads)

@@ -46,7 +46,12 @@ def parts(stage: Stage, inputs: Mapping[str, str], known: Mapping[str, str]) -> 
     whole |= {f"input {name}": inputs[name] for name in stage.external.values()}
     whole |= {f"{READ}{name}": known[name] for name in stage.inputs.values()}
     whole["release"] = VERSIONS[stage.kind]
-    return {path: digest(value)[:8] for path, value in sorted(whole.items())}
+    return {path: part_of(value) for path, value in sorted(whole.items())}
+
+
+def part_of(value: object) -> str:
+    """Return one part of a fingerprint as `parts` has it."""
+    return digest(value)[:8]
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from rehearsal.worker.context import Context
 from tests.unit.report import test_report_stage as reports
 from tests.unit.worker.hub_server import HubServer
 from tests.unit.worker.models_in_store import a_context, a_spec, a_store, put_model, talking_model
-from tests.unit.worker.test_cpu_stages import context_of, elicited, judged, mixing, said
+from tests.unit.worker.test_cpu_stages import Row, context_of, elicited, mixing, said
+from tests.unit.worker.test_cpu_stages import sealed as sealed_rows
 
 GOLDEN = Path(__file__).parents[2] / "data/golden.json"
+LONGEST = 37
+"""Tokens of the longest row that is mixed here."""
 STAGE_PY = "operator/rehearsal/pipeline/stage.py"
 
 
@@ -36,20 +39,54 @@ def filtered(folder: Path) -> Context:
         for number, text in enumerate(["Where is the sea?", "And the hills?", "Where is the sea?", "Ünïcode? 🙂"])
     ]
     unfit = [said(4, finish="length"), said(5, ""), said(6, "   "), said(7, "no no no no no no no no no no no no no no no no")]
-    elicited(context, [*unfit[:2], *fit, *unfit[2:], said(8, "One more."), said(9, "Too many.")])
+    bounds = [said(10, "!!!"), said(11, "!!!!"), repeated(12, 7), repeated(13, 8), {**repeated(14, 8), "ids": [42] + 7 * [41]}]
+    long = [{**said(15, "As long as may be."), "ids": 1024 * [41, 42]}, {**said(16, "Longer."), "ids": 1024 * [41, 42] + [41]}]
+    more = [said(number, f"What is {number}?") for number in range(17, 40)]
+    elicited(context, [*unfit[:2], *fit, *unfit[2:], said(8, "One more."), said(9, "Too many."), *bounds, *long, *more])
     filter_stage.run(context)
     return context
 
 
+def repeated(number: int, times: int) -> Row:
+    return {**said(number, f"no {number}"), "ids": [41] * times}
+
+
+SCORES: Sequence[tuple[list[float | None], list[float | None], list[float | None], list[float | None]]] = [
+    ([5, 5, None], [3, 4.5, 3], [4, 4, 3], [3, None, 5]),
+    ([3, 1, 1], [3, 1, 1], [3, 1, 1], [3, 1, 1]),
+    ([3.3333, 1, 1], [1, 1, 4.001], [4.1234, 1, 1], [1, 1, 3.5]),
+    ([1, 1, 5], [1, 4, 1], [1, 1, 3], [1, 4, 1]),
+]
+"""Of each instruction, the base model's verdicts on its own answers and on the peer's, then the peer's on the same. The second ties."""
+
+
 def selected(folder: Path) -> Context:
-    context = context_of(folder, with_models(folder), "select", a_spec(count=2))
-    judged(context, {"base": [[5, 5, None], [3, 4.5, 3]], "peer": [[4, 4, 3], [3, None, 5]]})
+    """The second answer of the first instruction is cut off, all of the last one's are: another takes its place."""
+    context = context_of(folder, with_models(folder), "select", a_spec(count=4))
+    ids = [f"i{number:07d}" for number in range(5)]
+    scores = [SCORES[0], *SCORES]
+    sealed_rows(context, "filter", [{"id": id_, "text": f"Question {id_}"} for id_ in ids], elicited=5, characters=75)
+    for at, member in enumerate(("base", "peer")):
+        rows = []
+        for place, id_ in enumerate(ids):
+            ends = ["length"] * 3 if place == 0 else ["stop", "length" if place == 1 else "stop", "stop"]
+            rows.append({"id": id_, "answers": [answer(f"{member} {n}", end) for n, end in enumerate(ends)]})
+        sealed_rows(context, f"respond-{member}", rows)
+        given = [{"id": id_, "scores": list(row[2 * at : 2 * at + 2]), "pruned": []} for id_, row in zip(ids, scores, strict=True)]
+        sealed_rows(context, f"judge-{member}", given)
     select.run(context)
     return context
 
 
+def answer(text: str, finish: str) -> Row:
+    return {"text": text, "ids": [41, 42], "finish": finish}
+
+
 def mixed(folder: Path) -> Context:
-    context = mixing(folder, with_models(folder), rehearsal=31, domain=12)
+    """A share that is half a row over a whole number, and rows that fit to the token."""
+    more = {"mixture": {"domainFraction": 0.2}, "training": {"sequenceLength": LONGEST}}
+    spec = RunSpec.model_validate(a_spec(count=34).wire() | more)
+    context = mixing(folder, with_models(folder), rehearsal=34, domain=12, spec=spec)
     mix.run(context)
     return context
 
