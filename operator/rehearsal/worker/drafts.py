@@ -8,8 +8,11 @@ A draft has no effect: readers know commits alone, and one that is damaged is no
 import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
+
+import zstandard
 
 from rehearsal.store.commit import Artifact
 from rehearsal.store.objects import NotFound
@@ -62,7 +65,9 @@ class Drafts:
                 data = self.output.objects.get(key)
             except NotFound:
                 continue
-            if hashlib.sha256(data).hexdigest() == key.removeprefix(folder).partition(".")[0]:
+            if hashlib.sha256(data).hexdigest() != key.removeprefix(folder).partition(".")[0]:
+                continue
+            with suppress(zstandard.ZstdError, ValueError, LookupError, TypeError, AttributeError):  # not a draft of ours
                 found |= {each["index"]: each["row"] for each in unpack(data)}
         return found
 

@@ -1,6 +1,7 @@
 """What an interruption of a sampled stage costs, and what is said of it."""
 
 import asyncio
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rehearsal.api.messages import CorruptInput, Progress, Unavailable, Usage
 from rehearsal.pipeline.stage import rows_per_shard
 from rehearsal.store.commit import Artifact
+from rehearsal.store.rows import pack
 from rehearsal.worker.drafts import Drafts
 from rehearsal.worker.sharding import Sharding, sharding_of
 from rehearsal.worker.shards import Filling, Made, Slot, Work
@@ -133,6 +135,13 @@ def test_a_draft_that_is_damaged_is_not_used(tmp_path: Path) -> None:
     (key,) = output.objects.list(f"{output.layout.shards}00003/drafts/")
     output.objects.put(key, b"something else")
     assert drafts.kept(3) == {}
+
+
+@pytest.mark.parametrize("data", [b"no zstd", pack([{"index": 6}])[0], pack([{"row": {}}])[0]])
+def test_a_file_of_somebody_elses_among_drafts_is_not_used(tmp_path: Path, data: bytes) -> None:
+    output = output_in(tmp_path)
+    output.objects.put(f"{output.layout.shards}00003/drafts/{hashlib.sha256(data).hexdigest()}.jsonl.zst", data)
+    assert Drafts(output, most=PER_SHARD).kept(3) == {}
 
 
 def test_rows_of_committed_shards_are_not_held(tmp_path: Path) -> None:
