@@ -48,7 +48,7 @@ async def test_a_job_that_fits_no_node_is_replaced_when_the_selector_is_correcte
 @pytest.mark.fault(63)
 @pytest.mark.parametrize("stage", ["preflight", "elicit"])
 async def test_a_job_whose_image_cannot_be_pulled_is_replaced_when_the_platform_is_mended_and_the_run_goes_on(moments, stage):
-    world = World(a_platform(device={"resource": GPU}, images={"operator": "operator:none", "inference": "inference:none"}))
+    world = World(a_platform(device={"resource": GPU}, images={"trainer": "trainer:none", "inference": "inference:none"}))
     world.cluster.node.lacks = lambda pod: (
         "no such image" if f"-{stage}-" in pod["metadata"]["name"] and ":none" in str(pod) else ""
     )
