@@ -28,6 +28,7 @@ def prepare(setup: object) -> Callable[[object], object]:
         "environment": lambda _: dict(os.environ),
         "process": lambda _: os.getpid(),
         "limits": lambda _: resource.getrlimit(resource.RLIMIT_AS)[0],
+        "write": _write,
         "setup": lambda _: setup,
         "set": lambda _: {1},
     }
@@ -41,6 +42,11 @@ def prepare(setup: object) -> Callable[[object], object]:
 
 def _recurse(value: object) -> object:
     return _recurse(value)
+
+
+def _write(path: object) -> None:
+    with open(str(path), "w") as file:  # noqa: PTH123
+        file.write("a")
 
 
 def _panic(_: object) -> object:

@@ -1,9 +1,11 @@
 """Whatever runs in the child, the caller gets an answer or an error in words."""
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -41,6 +43,17 @@ def test_a_breach_is_an_error_in_words_and_the_next_call_is_answered(bounded: Bo
         bounded.call(deed)
     assert str(breach.value) == words
     assert bounded.call(["setup", None]) == "as it was set up"
+
+
+def test_no_file_is_written_and_data_can_be_what_is_limited(bounded: Bounded, tmp_path: Path) -> None:
+    with pytest.raises(Raised) as refused:
+        bounded.call(["write", str(tmp_path / "file")])
+    assert refused.value.kind == "OSError"
+    assert (tmp_path / "file").read_bytes() == b""
+    with Bounded(PROGRAM, seconds=5, memory=MEMORY, limit="DATA") as small:
+        with pytest.raises(OutOfBounds, match="needed more than 256 MiB of memory"):
+            small.call(["grow", 10**9])
+        assert small.call(["limits", None]) == resource.RLIM_INFINITY
 
 
 def test_a_call_that_waits_for_ever_is_ended_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
